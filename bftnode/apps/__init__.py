@@ -1,0 +1,1 @@
+"""Floor 1: applications. The contract, the deterministic execution of a block, and the built-in applications."""

@@ -1,0 +1,137 @@
+"""What an application is: a deterministic function over an ordered map of bytes (docs/applications.md).
+
+The map is the application's whole state; the host stores it, digests it, snapshots and restores it. An
+application never looks at a clock, a file, randomness or the order of a set: two replicas that apply the same
+operations to the same map must have the same map after it (faults.md K10).
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from bftnode.protocol.errors import Refused
+
+__all__ = ["Application", "Context", "ReadableState", "Refused", "State", "StateDigest"]
+
+KEY_BYTES_MAX = 400
+"""LMDB's keys have at most 511 bytes, of which the host uses some."""
+
+VALUE_BYTES_MAX = 256 * 1024
+
+
+class ReadableState(Protocol):
+    """An ordered map of bytes to bytes."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value under `key`, or None."""
+
+    def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        """At most `limit` entries with start <= key < end (None: no end), in ascending order of key."""
+
+
+class State(ReadableState, Protocol):
+    """The map while an operation is applied. Writes are seen by later reads of the same block."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keys of 1 to KEY_BYTES_MAX bytes, values of at most VALUE_BYTES_MAX; the application checks them."""
+
+    def delete(self, key: bytes) -> None:
+        """Deleting what is not there does nothing."""
+
+
+class Context(NamedTuple):
+    """Where and for whom an operation is applied."""
+
+    seq: int  # height of the block
+    index: int  # the envelope's leaf in the log
+    time_ms: int  # agreed time of the block
+    client: bytes  # the Ed25519 public key that signed
+
+
+class Application(ABC):
+    """One replicated application. Stateless itself: everything is in the map."""
+
+    @abstractmethod
+    def validate(self, operation: bytes) -> None:
+        """Refuse an operation that can never be applied (malformed, oversized). Depends on nothing else.
+
+        Raises Refused(TX_INVALID_OPERATION); nothing else, whatever the bytes.
+        """
+
+    @abstractmethod
+    def apply(self, state: State, operation: bytes, context: Context) -> bytes:
+        """Apply a valid operation and return its result.
+
+        Raises Refused to reject it: then nothing that it wrote stays. Anything else that it raises is a broken
+        application and stops the node.
+        """
+
+    @abstractmethod
+    def query(self, state: ReadableState, query: bytes) -> bytes:
+        """Answer a read. Raises Refused on a query that makes no sense."""
+
+    def snapshot(self, state: ReadableState) -> Iterable[tuple[bytes, bytes]]:
+        """Every entry, in ascending order of key."""
+        start = b""
+        while page := state.scan(start, None, 1000):
+            yield from page
+            start = page[-1][0] + b"\x00"
+
+    def restore(self, state: State, entries: Iterable[tuple[bytes, bytes]]) -> None:
+        """Fill an empty map with a snapshot."""
+        for key, value in entries:
+            state.put(key, value)
+
+    def digest(self, state: ReadableState) -> bytes:
+        """The digest of the whole map; equal to the host's incremental one."""
+        digest = StateDigest()
+        for key, value in self.snapshot(state):
+            digest.replace(key, None, value)
+        return digest.value()
+
+
+class StateDigest:
+    """An incremental digest of a map: the sum of hashed entries modulo 2**4096, then SHA-256.
+
+    AdHash (Bellare and Micciancio, Eurocrypt 1997) with a modulus that is wide enough for 2**128 work against
+    generalised birthday attacks (Wagner, Crypto 2002: about 2**(2 * sqrt(4096))). The order of writes does not
+    matter, only the content, so a snapshot can be checked against it (decision 004).
+    """
+
+    __slots__ = ("_count", "_sum")
+    _BYTES = 512
+    _MASK = (1 << 8 * _BYTES) - 1
+
+    def __init__(self, total: int = 0, count: int = 0) -> None:
+        self._sum = total
+        self._count = count
+
+    def copy(self) -> "StateDigest":
+        return StateDigest(self._sum, self._count)
+
+    def replace(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
+        """Account for the entry under `key` going from `old` to `new` (None: absent)."""
+        if old is not None:
+            self._sum = self._sum - self._entry(key, old) & self._MASK
+            self._count -= 1
+        if new is not None:
+            self._sum = self._sum + self._entry(key, new) & self._MASK
+            self._count += 1
+
+    def value(self) -> bytes:
+        """32 bytes."""
+        return hashlib.sha256(self.dump()).digest()
+
+    def dump(self) -> bytes:
+        return self._count.to_bytes(8, "big") + self._sum.to_bytes(self._BYTES, "big")
+
+    @staticmethod
+    def load(raw: bytes) -> "StateDigest":
+        assert len(raw) == 8 + StateDigest._BYTES, "a digest as dump() wrote it"
+        return StateDigest(int.from_bytes(raw[8:], "big"), int.from_bytes(raw[:8], "big"))
+
+    @classmethod
+    def _entry(cls, key: bytes, value: bytes) -> int:
+        hashed = hashlib.shake_128(len(key).to_bytes(4, "big") + key + value).digest(cls._BYTES)
+        return int.from_bytes(hashed, "big")

@@ -1,0 +1,52 @@
+"""The signed frame between replicas: who says it, in which boot, as which of its messages, and what.
+
+Wire form: msgpack [kind, sender, boot epoch, counter, body, signature, payload]. The signature is over a domain
+string, the chain id, the fixed-width header and the body bytes as received; nothing is re-encoded to be
+verified (faults.md R05). The payload is not signed: it is there for kinds whose signed body names it by hash
+(a block's envelopes), so that evidence stays small and nobody hashes a megabyte twice (decision 002).
+(boot epoch, counter) is the nonce (docs/protocol.md, "Messages on the wire").
+"""
+
+import struct
+from typing import Annotated
+
+from msgspec import Meta
+
+from bftnode.protocol import limits
+from bftnode.protocol.codec import Byte, MemberIndex, Signature, UInt, Wire, decode, encode
+from bftnode.protocol.ed25519 import Signer
+
+SIGNING_DOMAIN = b"bftnode/v1/peer\x00"
+_HEADER = struct.Struct(">BBQQ")
+
+
+class Frame(Wire, frozen=True):
+    kind: Byte
+    sender: MemberIndex
+    boot: UInt
+    counter: UInt
+    body: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX)]
+    signature: Signature
+    payload: bytes
+
+
+def signing_bytes(chain_id: bytes, kind: int, sender: int, boot: int, counter: int, body: bytes) -> bytes:
+    """What a replica signs. Fixed widths before the body: no two different frames have the same bytes."""
+    return SIGNING_DOMAIN + chain_id + _HEADER.pack(kind, sender, boot, counter) + body
+
+
+def seal(
+    chain_id: bytes, kind: int, sender: int, boot: int, counter: int, body: bytes, sign: Signer, payload: bytes = b""
+) -> Frame:
+    """A signed frame."""
+    signature = sign(signing_bytes(chain_id, kind, sender, boot, counter, body))
+    return Frame(kind, sender, boot, counter, body, signature, payload)
+
+
+def open_frame(raw: bytes) -> Frame:
+    """The frame in `raw`; signature and nonce are not checked here. Raises Refused(CODEC_*)."""
+    return decode(raw, Frame, limits.FRAME_BYTES_MAX)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    return encode(frame)

@@ -1,0 +1,184 @@
+"""The genesis: the one file that says who the members are. Its hash is the chain id, inside every signature.
+
+Kept as TOML, assembled from public parts that each organisation made by itself. What counts towards the chain
+id are names, keys, transport pins, first administrators, the application and the parameters; addresses do not:
+a machine may move without a new cluster, and the pins protect against the wrong one.
+"""
+
+import base64
+import binascii
+import hashlib
+import tomllib
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bftnode.protocol.codec import encode
+from bftnode.protocol.ed25519 import check_public_key
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.membership import Membership, Parameters
+
+GENESIS_DOMAIN = b"bftnode/v1/genesis\x00"
+GENESIS_BYTES_MAX = 1024 * 1024
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
+Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z", max_length=260)]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One organisation's public part."""
+
+    name: Name
+    public_key: Hex32  # Ed25519: what it signs with
+    tls_certificate: Annotated[str, Meta(max_length=8192)]  # PEM, self-signed, ECDSA P-256: what its connections show
+    peer_address: Address  # host:port where the other members reach it
+    client_address: Address  # host:port where clients reach it
+
+
+class ParametersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[parameters] of the file; see membership.Parameters for what each one bounds."""
+
+    block_transactions_max: int = 2000
+    block_bytes_max: int = 1024 * 1024
+    window: int = 8
+    checkpoint_interval: int = 128
+    clock_skew_ms: int = 30_000
+    clients_max: int = 10_000
+
+
+class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. `members` are sorted by public key; a member's index is its place there."""
+
+    name: Name
+    application: Name
+    administrators: Annotated[list[Hex32], Meta(min_length=1, max_length=64)]
+    members: Annotated[list[Member], Meta(min_length=1, max_length=64)]
+    version: Annotated[int, Meta(ge=1, le=1)] = 1
+    parameters: ParametersFile = ParametersFile()
+
+    def chain_id(self) -> bytes:
+        """SHA-256 over the canonical encoding of everything but the addresses."""
+        content = (
+            self.version,
+            self.name,
+            self.application,
+            tuple(bytes.fromhex(key) for key in self.administrators),
+            tuple(
+                (member.name, bytes.fromhex(member.public_key), certificate_pin(member.tls_certificate))
+                for member in self.members
+            ),
+            msgspec.structs.astuple(self.parameters),
+        )
+        return hashlib.sha256(GENESIS_DOMAIN + encode(content)).digest()
+
+    def membership(self) -> Membership:
+        """Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
+        keys = tuple(bytes.fromhex(member.public_key) for member in self.members)
+        parameters = Parameters(**msgspec.structs.asdict(self.parameters))
+        return Membership(self.chain_id(), 0, keys, parameters)
+
+    def administrator_keys(self) -> tuple[bytes, ...]:
+        return tuple(bytes.fromhex(key) for key in self.administrators)
+
+
+def certificate_pin(pem: str) -> bytes:
+    """SHA-256 of the DER inside a PEM certificate: what TLS peers are compared with.
+
+    Raises Refused(CONFIGURATION).
+    """
+    return hashlib.sha256(certificate_der(pem)).digest()
+
+
+def certificate_der(pem: str) -> bytes:
+    """Raises Refused(CONFIGURATION)."""
+    lines = [line.strip() for line in pem.strip().splitlines()]
+    if len(lines) < 3 or lines[0] != "-----BEGIN CERTIFICATE-----" or lines[-1] != "-----END CERTIFICATE-----":
+        raise Refused(Reason.CONFIGURATION, "tls_certificate is not one PEM certificate")
+    try:
+        return base64.b64decode("".join(lines[1:-1]), validate=True)
+    except binascii.Error:
+        raise Refused(Reason.CONFIGURATION, "tls_certificate is not one PEM certificate") from None
+
+
+def make_genesis(
+    name: str, application: str, administrators: list[str], members: list[Member], parameters: ParametersFile
+) -> Genesis:
+    """A checked genesis with its members in order. Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
+    ordered = sorted(members, key=lambda member: member.public_key)
+    genesis = Genesis(name, application, sorted(set(administrators)), ordered, 1, parameters)
+    check_genesis(genesis)
+    return genesis
+
+
+def check_genesis(genesis: Genesis) -> None:
+    """Raises Refused(CONFIGURATION | AUTH_WEAK_KEY) naming what cannot work."""
+    genesis.membership()
+    for field in ("name", "tls_certificate", "peer_address", "client_address"):
+        values = [getattr(member, field) for member in genesis.members]
+        if len(set(values)) != len(values):
+            raise Refused(Reason.CONFIGURATION, f"two members have the same {field}")
+    if genesis.administrators != sorted(set(genesis.administrators)):
+        raise Refused(Reason.CONFIGURATION, "administrators are sorted and differ")
+    for key in genesis.administrator_keys():
+        check_public_key(key)
+
+
+def parse_genesis(text: str) -> Genesis:
+    """The genesis in a TOML text. Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
+    if len(text) > GENESIS_BYTES_MAX:
+        raise Refused(Reason.CONFIGURATION, f"a genesis is at most {GENESIS_BYTES_MAX} bytes")
+    try:
+        genesis = msgspec.convert(tomllib.loads(text), Genesis, strict=True)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise Refused(Reason.CONFIGURATION, str(error)) from None
+    check_genesis(genesis)
+    return genesis
+
+
+def write_genesis(genesis: Genesis) -> str:
+    """The TOML text of a genesis; `parse_genesis` gives it back."""
+    lines = [
+        "# The genesis of a bftnode cluster: every member has the same file. Its hash is the chain id.",
+        f"# chain id: {genesis.chain_id().hex()}",
+        f"version = {genesis.version}",
+        f'name = "{genesis.name}"',
+        f'application = "{genesis.application}"',
+        "administrators = [",
+        *(f'  "{key}",' for key in genesis.administrators),
+        "]",
+        "",
+        "[parameters]",
+        *(f"{field} = {value}" for field, value in msgspec.structs.asdict(genesis.parameters).items()),
+    ]
+    for member in genesis.members:
+        lines += ["", "[[members]]", *_member_lines(member)]
+    return "\n".join(lines) + "\n"
+
+
+def _member_lines(member: Member) -> list[str]:
+    return [
+        f'name = "{member.name}"',
+        f'public_key = "{member.public_key}"',
+        f'peer_address = "{member.peer_address}"',
+        f'client_address = "{member.client_address}"',
+        f'tls_certificate = """\n{member.tls_certificate.strip()}\n"""',
+    ]
+
+
+def write_member(member: Member) -> str:
+    """The public part that one organisation hands to the others, as TOML."""
+    header = "# Public part of one bftnode member. Safe to publish; compare its fingerprint over another channel."
+    return "\n".join([header, *_member_lines(member)]) + "\n"
+
+
+def parse_member(text: str) -> Member:
+    """Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
+    try:
+        member = msgspec.convert(tomllib.loads(text), Member, strict=True)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise Refused(Reason.CONFIGURATION, str(error)) from None
+    check_public_key(bytes.fromhex(member.public_key))
+    certificate_pin(member.tls_certificate)
+    return member

@@ -1,0 +1,32 @@
+"""Sizes on the wire that every replica shares. What may differ between clusters is in genesis.Parameters."""
+
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""A peer frame. A run of catch-up blocks is at most RUN_BYTES_TARGET and one uncertified window more; a longer
+declared length closes the connection before anything is allocated."""
+
+RUN_BYTES_TARGET = 4 * 1024 * 1024
+"""A catch-up answer stops at the first certified block past this size."""
+
+RUN_BLOCKS_MAX = 256
+"""A catch-up answer stops at the first certified block at or past this count."""
+
+BODY_BYTES_MAX = 1024 * 1024
+"""The signed part of a frame. The largest, a NEW-VIEW of 64 members, is about 43 * (43 * 90 + 300) = 180 kB."""
+
+TRANSACTION_BYTES_MAX = 256 * 1024
+"""One client envelope; larger ones are rejected before anything else is looked at."""
+
+OPERATIONS_MAX = 4096
+"""Operations in one envelope."""
+
+RESULT_BYTES_MAX = 64 * 1024
+"""The result of one operation; an application's longer result is replaced by an error."""
+
+NONCE_WINDOW = 4096
+"""How far below a client's highest nonce an unused one is still accepted (and results are kept)."""
+
+NONCE_JUMP_MAX = 65_536
+"""How far above a client's highest nonce the next one may be."""
+
+REPLAY_WINDOW = 4096
+"""How far below a peer's highest frame counter a late one is still accepted."""

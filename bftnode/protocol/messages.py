@@ -1,0 +1,182 @@
+"""Every message between replicas: its number, its signed body, what its unsigned payload is.
+
+A new kind needs golden bytes in tests/vectors and a handler in the replica file that owns the sub-protocol;
+`assert_never` in replica/core.py lists what still ignores it. Names are Castro and Liskov's where they have one.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from bftnode.protocol import limits, quorums
+from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
+from bftnode.protocol.codec import Hash32, UInt, Wire, decode
+from bftnode.protocol.envelope import Frame
+from bftnode.protocol.errors import Reason, Refused
+
+
+class Kind(IntEnum):
+    PRE_PREPARE = 1
+    PREPARE = PREPARE
+    COMMIT = COMMIT
+    CHECKPOINT = 4
+    VIEW_CHANGE = 5
+    NEW_VIEW = 6
+    STATUS = 7
+    FETCH_RUN = 8
+    RUN = 9
+    FETCH_BLOCK = 10
+    BLOCK = 11
+    RELAY = 12
+    EVIDENCE = 13
+
+
+class PrePrepare(Wire, frozen=True):
+    """A proposal. Payload: the block's envelopes (msgpack array of bin), which the header names by root."""
+
+    epoch: UInt
+    view: UInt
+    header: Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)]
+
+
+class Checkpoint(Wire, frozen=True):
+    """What I executed: signed every `checkpoint_interval` blocks."""
+
+    epoch: UInt
+    seq: UInt
+    block: Hash32
+    log_size: UInt
+    log_root: Hash32
+    state_digest: Hash32
+
+
+class ViewChange(Wire, frozen=True):
+    """I have left every view below `view`; this is the highest certificate that I hold (None: the genesis)."""
+
+    epoch: UInt
+    view: UInt
+    certificate: Certificate | None
+
+
+class NewView(Wire, frozen=True):
+    """q frames of VIEW-CHANGEs for exactly `view`, from distinct members, in ascending order of sender."""
+
+    epoch: UInt
+    view: UInt
+    view_changes: Annotated[tuple[bytes, ...], Meta(max_length=quorums.MEMBERS_MAX)]
+
+
+class Nonce(Wire, frozen=True):
+    """The highest (boot epoch, counter) seen of a member."""
+
+    boot: UInt
+    counter: UInt
+
+
+class Status(Wire, frozen=True):
+    """Where I am; peers answer with what I lack. `seen` lets a member find out that its disk was rolled back."""
+
+    epoch: UInt
+    view: UInt
+    active: bool
+    committed: UInt  # height of my last committed block
+    tip: UInt  # height of the last block that I accepted in this view
+    view_changes: UInt  # bit i: I hold member i's VIEW-CHANGE for `view` or above
+    seen: Annotated[tuple[Nonce, ...], Meta(max_length=quorums.MEMBERS_MAX)]  # one a member, by index
+
+
+class FetchRun(Wire, frozen=True):
+    """Send me committed blocks from height `first` on."""
+
+    epoch: UInt
+    first: UInt
+
+
+class Run(Wire, frozen=True):
+    """Committed blocks [first, certificate.seq] in the payload (msgpack array of Packed)."""
+
+    epoch: UInt
+    first: UInt
+    certificate: Certificate
+
+
+class FetchBlock(Wire, frozen=True):
+    """Send me the block of this hash, committed or not."""
+
+    epoch: UInt
+    block: Hash32
+
+
+class BlockAnswer(Wire, frozen=True):
+    """The block that was asked for. Payload: its envelopes."""
+
+    epoch: UInt
+    header: Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)]
+
+
+class Relay(Wire, frozen=True):
+    """Client envelopes that wait too long at the sender. Payload: msgpack array of bin."""
+
+    epoch: UInt
+
+
+class Accusation(Wire, frozen=True):
+    """Two signed frames of one member that contradict each other (payloads removed)."""
+
+    epoch: UInt
+    first: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX // 2)]
+    second: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX // 2)]
+
+
+Body = (
+    PrePrepare
+    | Vote
+    | Checkpoint
+    | ViewChange
+    | NewView
+    | Status
+    | FetchRun
+    | Run
+    | FetchBlock
+    | BlockAnswer
+    | Relay
+    | Accusation
+)
+
+BODY_OF: dict[int, type[Body]] = {
+    Kind.PRE_PREPARE: PrePrepare,
+    Kind.PREPARE: Vote,
+    Kind.COMMIT: Vote,
+    Kind.CHECKPOINT: Checkpoint,
+    Kind.VIEW_CHANGE: ViewChange,
+    Kind.NEW_VIEW: NewView,
+    Kind.STATUS: Status,
+    Kind.FETCH_RUN: FetchRun,
+    Kind.RUN: Run,
+    Kind.FETCH_BLOCK: FetchBlock,
+    Kind.BLOCK: BlockAnswer,
+    Kind.RELAY: Relay,
+    Kind.EVIDENCE: Accusation,
+}
+
+KINDS_WITH_PAYLOAD = frozenset({Kind.PRE_PREPARE, Kind.RUN, Kind.BLOCK, Kind.RELAY})
+
+
+def open_body(frame: Frame) -> Body:
+    """The typed body of a frame. Raises Refused(CODEC_*)."""
+    kind = BODY_OF.get(frame.kind)
+    if kind is None:
+        raise Refused(Reason.CODEC_UNKNOWN_KIND, f"kind {frame.kind}")
+    if frame.payload and frame.kind not in KINDS_WITH_PAYLOAD:
+        raise Refused(Reason.CODEC_MALFORMED, "a payload where none belongs")
+    return decode(frame.body, kind, limits.BODY_BYTES_MAX)
+
+
+def open_run_payload(payload: bytes) -> tuple[Packed, ...]:
+    """The blocks of a RUN. Raises Refused(CODEC_*)."""
+    blocks = decode(payload, tuple[Packed, ...], limits.FRAME_BYTES_MAX)
+    if not blocks:
+        raise Refused(Reason.CODEC_MALFORMED, "an empty run")
+    return blocks
