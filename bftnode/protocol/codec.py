@@ -6,6 +6,7 @@ value and no library refuses them (faults.md C01..C08, P46). Signed structures a
 maps, floats or extension types, so depth and sizes are bounded by the schema.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgpack
@@ -73,3 +74,28 @@ def decode(data: bytes, kind: type[T], bytes_max: int) -> T:
     if _encoder.encode(value) != data:
         raise Refused(Reason.CODEC_NONCANONICAL, "not the canonical spelling of its value")
     return value
+
+
+def decoder_of(kind: Any, bytes_max: int) -> Callable[[bytes], Any]:
+    """A function that refuses and returns exactly what `decode(data, kind, bytes_max)` does, several times faster.
+
+    msgspec reads the bytes directly into a `kind` (also a union of tagged `Wire` structs, for which `convert` has
+    to build its tables anew each time). For what is opened ten thousand times a second; a property test holds the
+    two readers against each other.
+    """
+    read = msgspec.msgpack.Decoder(kind, strict=True).decode
+
+    def opened(data: bytes) -> Any:
+        if len(data) > bytes_max:
+            raise Refused(Reason.CODEC_SIZE, f"{len(data)} bytes where at most {bytes_max} are allowed")
+        try:
+            value = read(data)
+        except msgspec.ValidationError as error:
+            raise Refused(Reason.CODEC_TYPE, str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(Reason.CODEC_MALFORMED, type(error).__name__) from None
+        if _encoder.encode(value) != data:
+            raise Refused(Reason.CODEC_NONCANONICAL, "not the canonical spelling of its value")
+        return value
+
+    return opened

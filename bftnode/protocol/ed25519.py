@@ -5,11 +5,13 @@ of small order are refused when they are registered, and `self_check` compares t
 of edge vectors before a node starts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 
 import nacl.bindings
 import nacl.exceptions
 
+from bftnode.protocol import ed25519_vectors as frozen
 from bftnode.protocol.errors import Reason, Refused
 
 Signer = Callable[[bytes], bytes]
@@ -37,6 +39,8 @@ def signer(seed: bytes) -> Signer:
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` (64 bytes) is libsodium's idea of a valid one. Never raises on any content."""
+    if len(public_key) != 32 or len(signature) != 64:
+        return False  # the binding reads 32 bytes of key whatever it is given
     try:
         nacl.bindings.crypto_sign_open(signature + message, public_key)
     except (nacl.exceptions.BadSignatureError, nacl.exceptions.ValueError):
@@ -53,3 +57,29 @@ def check_public_key(public_key: bytes) -> None:
         raise Refused(Reason.AUTH_WEAK_KEY, "an Ed25519 public key has 32 bytes")
     if not nacl.bindings.crypto_core_ed25519_is_valid_point(public_key):
         raise Refused(Reason.AUTH_WEAK_KEY, "not a point of the prime-order subgroup")
+
+
+def self_check(
+    vectors: Sequence[frozen.Vector] = frozen.VECTORS, signing: Sequence[frozen.Signing] = frozen.SIGNING
+) -> None:
+    """Compare this build of the library with the frozen table; some milliseconds.
+
+    Raises RuntimeError naming the first difference: a node whose idea of validity is its own must not run.
+    """
+    for number, known in enumerate(signing, 1):
+        seed, message = bytes.fromhex(known.seed), bytes.fromhex(known.message)
+        if public_key_of(seed).hex() != known.public_key or signer(seed)(message).hex() != known.signature:
+            raise RuntimeError(f"this Ed25519 library signs differently: RFC 8032, TEST {number}")
+        if not verify(bytes.fromhex(known.public_key), message, bytes.fromhex(known.signature)):
+            raise RuntimeError(f"this Ed25519 library refuses a valid signature: RFC 8032, TEST {number}")
+    for name, public_key, message_hex, signature, valid in vectors:
+        if verify(bytes.fromhex(public_key), bytes.fromhex(message_hex), bytes.fromhex(signature)) is not valid:
+            answer = "refuses what the protocol accepts" if valid else "accepts what the protocol refuses"
+            raise RuntimeError(f"this Ed25519 library {answer}: {name}")
+    small = [bytes.fromhex(encoding) for encoding in frozen.SMALL_ORDER]
+    for key, r in product(small, small):
+        if verify(key, frozen.SMALL_ORDER_MESSAGE, r + bytes(32)):
+            raise RuntimeError(f"this Ed25519 library accepts a key of small order: {key.hex()} with R = {r.hex()}")
+    for key in small:
+        if nacl.bindings.crypto_core_ed25519_is_valid_point(key):
+            raise RuntimeError(f"this Ed25519 library calls a point of small order valid: {key.hex()}")

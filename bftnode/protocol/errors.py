@@ -28,6 +28,21 @@ class Reason(StrEnum):
     WRONG_CHAIN = "auth.wrong_chain"
     WRONG_EPOCH = "auth.wrong_epoch"
 
+    # connections between replicas (W01..W15)
+    TLS_NOT_TLS = "tls.not_tls"
+    TLS_VERSION = "tls.version"
+    TLS_EXPIRED = "tls.expired"
+    TLS_UNTRUSTED = "tls.untrusted"
+    TLS_NO_CERTIFICATE = "tls.nocert"
+    TLS_FAILED = "tls.failed"
+    CONN_DEADLINE = "conn.deadline"
+    CONN_LOST = "conn.lost"
+    CONN_UNREACHABLE = "conn.unreachable"
+    CONN_EVICTED = "conn.evicted"
+    ID_DUPLICATE = "id.duplicate"
+    WRONG_VERSION = "handshake.version"
+    PEER_BARRED = "peer.barred"
+
     # agreement (N, V, K)
     NOT_PRIMARY = "consensus.not_primary"
     OUT_OF_WINDOW = "future.drop"
@@ -52,6 +67,7 @@ class Reason(StrEnum):
     TX_EXPIRED = "tx.expired"
     TX_DENIED = "tx.denied"
     TX_INVALID_OPERATION = "tx.invalid_operation"
+    TX_RESULT_SIZE = "tx.result_size"
     BUSY = "busy"
     CLIENT_LIMIT = "client.limit"
     NOT_READY = "not_ready"

@@ -10,7 +10,7 @@ from bftnode.protocol.ed25519 import Verifier
 from bftnode.protocol.envelope import Frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
-from bftnode.protocol.messages import Accusation, Kind, PrePrepare, ViewChange, open_body
+from bftnode.protocol.messages import Accusation, Kind, NewView, PrePrepare, ViewChange, open_body
 
 
 def without_payload(frame: Frame) -> Frame:
@@ -29,6 +29,9 @@ def contradiction(first: Frame, second: Frame) -> str | None:
             return f"two {Kind(first.kind).name}s for different blocks at view {one.view}, height {one.seq}"
     if isinstance(one, PrePrepare) and isinstance(two, PrePrepare) and one.epoch == two.epoch:
         return _two_proposals(one, two)
+    if isinstance(one, NewView) and isinstance(two, NewView):
+        if (one.epoch, one.view) == (two.epoch, two.view) and one != two:
+            return f"two NEW-VIEWs for view {one.view}"
     if isinstance(one, ViewChange) and isinstance(two, ViewChange):
         if (one.epoch, one.view) == (two.epoch, two.view) and one.certificate != two.certificate:
             return f"two VIEW-CHANGEs for view {one.view} with different certificates"

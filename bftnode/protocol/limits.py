@@ -22,6 +22,10 @@ OPERATIONS_MAX = 4096
 RESULT_BYTES_MAX = 64 * 1024
 """The result of one operation; an application's longer result is replaced by an error."""
 
+RESULTS_BYTES_MAX = 256 * 1024
+"""The results of one envelope together: an operation whose result would exceed it is refused and undone. They are
+kept in replicated state, and 4096 operations of 64 KiB each would otherwise be a 256 MiB entry."""
+
 NONCE_WINDOW = 4096
 """How far below a client's highest nonce an unused one is still accepted (and results are kept)."""
 

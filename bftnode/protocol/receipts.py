@@ -31,7 +31,8 @@ def check_receipt(receipt: Receipt, envelope: bytes, members: Membership, verify
     header = open_header(receipt.header)
     if header.chain_id != members.chain_id:
         raise Refused(Reason.INTEGRITY, "a header of another cluster")
-    if receipt.certificate.phase != COMMIT or receipt.certificate.block != hash_header(receipt.header):
+    certified = (receipt.certificate.phase, receipt.certificate.seq, receipt.certificate.block)
+    if certified != (COMMIT, header.seq, hash_header(receipt.header)):
         raise Refused(Reason.INTEGRITY, "the certificate does not commit this header")
     check_certificate(receipt.certificate, members, verify)
     if not verify_inclusion(leaf_hash(envelope), receipt.index, header.log_size, receipt.path, header.log_root):

@@ -1,0 +1,562 @@
+"""The normal case: propose, accept, prepare, commit (docs/protocol.md, "Normal case, in view v").
+
+Owns the tip, what was accepted in this view, this replica's own votes, and the highest certificate. It votes at
+most once per (view, height) and phase, for ever: `_vote` compares with the durable last vote before it speaks,
+and votes only ever move up. Committing a block commits its ancestors; execution order is the log's.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bftnode.protocol.blocks import Block, Header, make_block, open_block, open_header
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, VoteSignature, rank_of
+from bftnode.protocol.codec import Hash32, UInt, Wire
+from bftnode.protocol.envelope import Frame
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.evidence import without_payload
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import leaf_hash, root_of
+from bftnode.protocol.messages import Kind, PrePrepare
+from bftnode.protocol.transactions import Transaction
+from bftnode.replica.chain import Chain, Entry, Fork
+from bftnode.replica.effects import AppendBlock, DropBlocks, StoreBlock
+from bftnode.replica.pool import Pool
+from bftnode.replica.position import Position
+from bftnode.replica.voice import Voice
+from bftnode.replica.votes import VoteBook
+
+PIPELINE_TRANSACTIONS = 256
+PIPELINE_BYTES = 64 * 1024
+"""With blocks in flight, a further one is proposed when this much waits: small blocks would cost more than they
+bring, and what waits goes into the next one as soon as a block commits. An idle primary never waits."""
+
+
+class VoteRecord(Wire, frozen=True):
+    """Journal records "prepare" and "commit": the last vote of that phase. (0, 0) is below every vote."""
+
+    view: UInt
+    seq: UInt
+    block: Hash32
+
+
+NO_VOTE = VoteRecord(0, 0, bytes(32))
+
+
+class Proposal:
+    """A PRE-PREPARE that waits for its parent."""
+
+    __slots__ = ("block", "frame")
+
+    def __init__(self, frame: Frame, block: Block) -> None:
+        self.frame = frame
+        self.block = block
+
+
+@dataclass(slots=True)
+class Doors:
+    """What agreement asks of the rooms beside it; core.py introduces them."""
+
+    want_block: Callable[[bytes, Iterable[int]], None]  # fetch this block; these members should have it
+    want_log: Callable[[int], None]  # this height is committed somewhere: catch up
+    end_view: Callable[[int], None]  # a certificate of this later view exists (TRAP 3)
+    progressed: Callable[[Certificate, list[Entry]], None]  # these blocks were committed by this certificate
+    open_envelope: Callable[[bytes], Transaction]  # opens, validates, verifies; raises Refused
+
+
+class Agreement:
+    """The ordering half of a replica. `start_view` is called when a view becomes active, and once at the start."""
+
+    def __init__(
+        self, members: Membership, me: int, position: Position, chain: Chain, pool: Pool, votes: VoteBook, voice: Voice
+    ) -> None:
+        self._members = members
+        self._me = me
+        self._position = position
+        self._chain = chain
+        self._pool = pool
+        self._votes = votes
+        self._voice = voice
+        self.doors: Doors | None = None
+        self.tip: Entry = chain.head
+        self.base: tuple[int, bytes] = (chain.height, chain.head.block.hash)
+        self.settled = True  # the base and its ancestors are here, and the tip is above it
+        self.accepted: dict[int, bytes] = {}
+        self.last_prepare = NO_VOTE
+        self.last_commit = NO_VOTE
+        self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
+        self.executed_seq = chain.height
+        self._certify_base = False
+        self._waiting: dict[int, Proposal] = {}
+        self._proposals: dict[int, Frame] = {}  # accepted PRE-PREPAREs of this view, without payload
+        self._unexecuted: dict[int, tuple[Transaction, ...]] = {}
+        self._barrier = 0  # height of the last block in flight that changes who the clients are
+
+    # ---- proposing
+
+    def propose(self) -> None:
+        """Propose what is pending, if this replica is the primary and the window has room."""
+        while self._may_propose():
+            seq = self.tip.block.seq + 1
+            parameters = self._members.parameters
+            chosen = self._pool.choose(parameters.block_transactions_max, parameters.block_bytes_max, seq)
+            if not chosen:
+                return
+            entry = self._make_block(seq, chosen)
+            body = PrePrepare(self._members.epoch, self._position.view, entry.block.header_raw)
+            frame = self._voice.broadcast(Kind.PRE_PREPARE, body, entry.block.payload)
+            self._accept(entry, frame)
+
+    def _may_propose(self) -> bool:
+        position, tip = self._position, self.tip.block.seq
+        if not position.active or not position.may_vote or not self.settled:
+            return False
+        if self._members.primary_of(position.view) != self._me or not self._pool.ready:
+            return False
+        if tip - self._chain.height >= self._members.parameters.window or self._barrier > self.executed_seq:
+            return False
+        if (position.view, tip + 1) <= (self.last_prepare.view, self.last_prepare.seq):
+            return False  # TRAP 3: never twice at one (v, n); a primary looks into its own record
+        in_flight = tip > self._chain.height
+        return not in_flight or self._pool.ready >= PIPELINE_TRANSACTIONS or self._pool.ready_bytes >= PIPELINE_BYTES
+
+    def _make_block(self, seq: int, chosen: list[Transaction]) -> Entry:
+        parent = self.tip
+        assert parent.frontier is not None, "the tip is connected"
+        raws = tuple(transaction.raw for transaction in chosen)
+        leaves = [leaf_hash(raw) for raw in raws]
+        frontier, _ = parent.frontier.append(leaves)
+        header = Header(
+            self._members.chain_id,
+            self._members.epoch,
+            seq,
+            parent.block.hash,
+            max(parent.block.header.time_ms, self._position.now.wall_ms),
+            root_of(leaves),
+            frontier.size,
+            frontier.root(),
+            self._me,
+            self._position.view,
+        )
+        entry = Entry(make_block(header, raws, leaves), tuple(chosen))
+        entry.frontier = frontier
+        return entry
+
+    # ---- PRE-PREPARE
+
+    def on_pre_prepare(self, frame: Frame, body: PrePrepare) -> None:
+        """A proposal whose signature is valid. Accepted in order of height; later ones wait, one a height.
+
+        Raises Refused with what is wrong with it.
+        """
+        header = open_header(body.header)
+        if self._members.primary_of(body.view) != frame.sender:
+            raise Refused(Reason.NOT_PRIMARY, f"member {frame.sender} is not the primary of view {body.view}")
+        if header.chain_id != self._members.chain_id or header.epoch != self._members.epoch:
+            raise Refused(Reason.BAD_BLOCK, "a header of another chain or epoch")
+        if header.proposer != frame.sender or header.view != body.view:
+            raise Refused(Reason.BAD_BLOCK, "the header names another proposer or view")
+        if body.view != self._position.view or header.seq <= self._chain.height:
+            # Late (N14), or of a view that has not begun here: its primary sends it again once it has. Keeping the
+            # proposals of later views would let any member crowd out those of the present primary.
+            return
+        if header.seq > self._chain.height + 2 * self._members.parameters.window:
+            raise Refused(Reason.OUT_OF_WINDOW, f"height {header.seq}; committed is {self._chain.height}")
+        self._look_for_second_proposal(frame, body, header)
+        if header.seq in self.accepted or header.seq in self._waiting:
+            return
+        if len(frame.payload) > self._members.parameters.block_bytes_max + 16:
+            raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(frame.payload)} bytes of transactions")
+        self._waiting[header.seq] = Proposal(frame, open_block(body.header, frame.payload))
+        self.accept_waiting()
+
+    def _look_for_second_proposal(self, frame: Frame, body: PrePrepare, header: Header) -> None:
+        waiting = self._waiting.get(header.seq)
+        known = waiting.frame if waiting is not None else self._proposals.get(header.seq)
+        if known is not None and known.body != frame.body:
+            proved = f"two PRE-PREPAREs for different blocks at view {body.view}, height {header.seq}"
+            self._voice.accuse(frame.sender, proved, without_payload(known), without_payload(frame))
+
+    def accept_waiting(self) -> None:
+        """Accept what waits on top of the tip, as far as it goes. Raises Refused with the first that is refused."""
+        position = self._position
+        while position.active and self.settled and not position.halted:
+            proposal = self._waiting.get(self.tip.block.seq + 1)
+            if proposal is None:
+                return
+            entry = self._check_proposal(proposal)
+            if entry is None:
+                return
+            del self._waiting[entry.block.seq]
+            self._accept(entry, proposal.frame)
+
+    def _check_proposal(self, proposal: Proposal) -> Entry | None:
+        """The entry for a proposal on top of the tip; None where it has to wait for execution.
+
+        Everything here is judged once, at first sight: what is certified is never validated again (P28).
+        """
+        block, parent = proposal.block, self.tip
+        header = block.header
+        try:
+            if header.parent != parent.block.hash:
+                raise Refused(Reason.BAD_BLOCK, f"height {header.seq} does not follow the block accepted below it")
+            if header.time_ms < parent.block.header.time_ms:
+                raise Refused(Reason.BAD_TIME, "the time of the block is before its parent's")
+            if header.time_ms > self._position.now.wall_ms + self._members.parameters.clock_skew_ms:
+                raise Refused(Reason.BAD_TIME, "the time of the block is too far ahead")
+            if not 0 < len(block.transactions) <= self._members.parameters.block_transactions_max:
+                raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(block.transactions)} transactions")
+            assert parent.frontier is not None, "the tip is connected"
+            frontier, _ = parent.frontier.append(block.leaves)
+            if (header.log_size, header.log_root) != (frontier.size, frontier.root()):
+                raise Refused(Reason.BAD_BLOCK, "the header does not name the log that follows from its blocks")
+            transactions = self._open_transactions(block)
+        except Refused:
+            del self._waiting[header.seq]
+            raise
+        if transactions is None:
+            return None
+        entry = Entry(block, transactions)
+        entry.frontier = frontier
+        return entry
+
+    def _open_transactions(self, block: Block) -> tuple[Transaction, ...] | None:
+        """The envelopes of a proposal, each valid; None while it is not known yet whether a client is admitted."""
+        assert self.doors is not None, "introduced by core"
+        opened: list[Transaction] = []
+        keys: set[tuple[bytes, int]] = set()
+        for raw in block.transactions:
+            transaction = self._pool.known(raw) or self.doors.open_envelope(raw)
+            if transaction.key in keys or self._pool.spent(transaction.key):
+                raise Refused(Reason.TX_NONCE_USED, "a transaction of the block is executed or in flight already")
+            if transaction.body.valid_until < block.seq:
+                raise Refused(Reason.TX_EXPIRED, "a transaction of the block is past its last height")
+            if not self._pool.client_known(transaction.key[0]):
+                if self.executed_seq < block.seq - 1:
+                    return None
+                raise Refused(Reason.TX_UNKNOWN_CLIENT, "a transaction of the block is of no admitted client")
+            keys.add(transaction.key)
+            opened.append(transaction)
+        return tuple(opened)
+
+    def _accept(self, entry: Entry, frame: Frame) -> None:
+        """Set the tip, keep the block, take custody, and PREPARE."""
+        block = entry.block
+        assert (block.parent, block.seq) == (self.tip.block.hash, self.tip.block.seq + 1), "accepted in order"
+        self._store(entry)
+        self.tip = entry
+        self.accepted[block.seq] = block.hash
+        self._proposals[block.seq] = without_payload(frame)
+        now_ms = self._position.now.monotonic_ms
+        for transaction in entry.transactions:
+            self._pool.add(transaction, block.seq, now_ms)
+        self._pool.include(entry.transactions, block.seq)
+        self._note_barrier(entry.transactions, block.seq)
+        self._vote(PREPARE, block.seq, block.hash)
+        self._look_at_prepares(block.seq)
+        if block.seq in self.accepted:
+            self._look_at_commits(block.seq)
+
+    def _store(self, entry: Entry) -> None:
+        protected = {self.tip.block.hash, self.base[1], entry.block.parent, self.last_prepare.block}
+        if self._position.highest is not None:
+            protected.add(self._position.highest.block)
+        gone = self._chain.add(entry, frozenset(protected))
+        self._voice.add(StoreBlock(entry.block))
+        if gone is not None:
+            self._voice.add(DropBlocks((gone,)))
+
+    def _note_barrier(self, transactions: Iterable[Transaction], seq: int) -> None:
+        # Who is a client is judged against executed state: nothing is proposed above a block that may change it
+        # until that block is executed (decision 003).
+        if any(operation[:1] == b"\x00" for item in transactions for operation in item.body.operations):
+            self._barrier = max(self._barrier, seq)
+
+    # ---- PREPARE and COMMIT
+
+    def _vote(self, phase: int, seq: int, block: bytes) -> None:
+        """Vote, unless a vote at or above this (view, height) was cast before: votes only move up, for ever."""
+        view = self._position.view
+        assert self._position.active, "only an active replica votes"
+        last = self.last_prepare if phase == PREPARE else self.last_commit
+        if not self._position.may_vote or (view, seq) <= (last.view, last.seq):
+            return
+        record = VoteRecord(view, seq, block)
+        if phase == PREPARE:
+            self.last_prepare = record
+            self._voice.persist("prepare", record)
+        else:
+            self.last_commit = record
+            self._voice.persist("commit", record)
+        vote = Vote(self._members.epoch, view, seq, block)
+        frame = self._voice.broadcast(Kind(phase), vote)
+        own = VoteSignature(self._me, frame.boot, frame.counter, frame.signature)
+        self._votes.add(phase, vote, own, own=True)
+
+    def on_vote(self, frame: Frame, vote: Vote) -> None:
+        """A PREPARE or COMMIT from its sender's own link; its signature is checked when it is needed.
+
+        Raises Refused(OUT_OF_WINDOW).
+        """
+        if vote.seq <= self._chain.height:
+            return  # decided: late votes cost nothing (N14)
+        if vote.seq > self._chain.height + 2 * self._members.parameters.window:
+            raise Refused(Reason.OUT_OF_WINDOW, f"height {vote.seq}; committed is {self._chain.height}")
+        if frame.kind == PREPARE and vote.view < self._position.view:
+            return  # a prepare certificate only counts in the view in which I am active (TRAP 2)
+        ballot = VoteSignature(frame.sender, frame.boot, frame.counter, frame.signature)
+        found = self._votes.add(frame.kind, vote, ballot)
+        if found is not None:
+            proved = f"two {Kind(frame.kind).name}s for different blocks at view {vote.view}, height {vote.seq}"
+            self._voice.accuse(frame.sender, proved, found.first, found.second)
+        if frame.kind == PREPARE:
+            if vote.view == self._position.view and self.accepted.get(vote.seq) == vote.block:
+                self._look_at_prepares(vote.seq)
+        else:
+            self._look_at_commit(vote.view, vote.seq, vote.block)
+
+    def _look_at_prepares(self, seq: int) -> None:
+        """Prepared: q PREPAREs for a block that was accepted in this view (Castro and Liskov 1999, section 4.2)."""
+        position = self._position
+        if not position.active or (position.view, seq) <= (self.last_commit.view, self.last_commit.seq):
+            return
+        block = self.accepted[seq]
+        certificate = self._votes.quorum(PREPARE, position.view, seq, block)
+        if certificate is None:
+            return
+        self._learn(certificate)
+        self._vote(COMMIT, seq, block)
+        self._look_at_commits(seq)
+
+    def _look_at_commits(self, seq: int) -> None:
+        block = self.accepted.get(seq)
+        if block is not None:
+            self._look_at_commit(self._position.view, seq, block)
+
+    def _look_at_commit(self, view: int, seq: int, block: bytes) -> None:
+        certificate = self._votes.quorum(COMMIT, view, seq, block)
+        if certificate is not None:
+            self.on_certificate(certificate)
+
+    def _learn(self, certificate: Certificate) -> None:
+        if certificate.rank > rank_of(self._position.highest):
+            self._position.highest = certificate
+            self._voice.persist("highest", certificate)
+
+    # ---- certificates
+
+    def on_certificate(self, certificate: Certificate) -> None:
+        """A verified certificate, from wherever. TRAP 2: a commit counts from any view, at any time."""
+        assert self.doors is not None, "introduced by core"
+        if certificate.view > self._position.view:
+            self.doors.end_view(certificate.view)  # TRAP 3
+        if certificate.phase != COMMIT:
+            return
+        self._learn(certificate)
+        if certificate.seq <= self._chain.height:
+            if certificate.seq == self._chain.height and certificate.block != self._chain.head.block.hash:
+                self._halt_on_fork(f"height {certificate.seq} is committed twice, differently")
+            return
+        if self.decided is None or certificate.seq > self.decided.seq:
+            self.decided = certificate
+        self.commit_decided()
+
+    def commit_decided(self) -> None:
+        """Commit as far as the decided block and its ancestors are here; ask for what is missing."""
+        assert self.doors is not None, "introduced by core"
+        certificate = self.decided
+        if certificate is None or self._position.halted:
+            return
+        if certificate.seq <= self._chain.height:
+            self.decided = None
+            return
+        try:
+            path = self._chain.path(certificate.block)
+        except Fork as fork:
+            self._halt_on_fork(str(fork))
+            return
+        if isinstance(path, bytes):
+            if certificate.seq - self._chain.height > self._members.parameters.window:
+                self.doors.want_log(certificate.seq)
+            else:
+                self.doors.want_block(path, [vote.sender for vote in certificate.votes])
+            return
+        self.decided = None
+        self.commit_path(path, certificate)
+
+    def commit_path(self, path: list[Entry], certificate: Certificate) -> None:
+        """Append the entries of `path`, of which the last is certified, to the log."""
+        assert self.doors is not None, "introduced by core"
+        try:
+            self._chain.connect(path)
+        except Refused as refused:
+            self._halt_on_fork(f"a certified block is not valid: {refused.detail}")
+            return
+        for entry in path:
+            last = entry is path[-1]
+            self._voice.add(AppendBlock(entry.block, entry.transactions, certificate if last else None))
+            self._unexecuted[entry.block.seq] = entry.transactions
+            self._note_barrier(entry.transactions, entry.block.seq)
+        gone = self._chain.commit(path)
+        if gone:
+            self._voice.add(DropBlocks(gone))
+        height = self._chain.height
+        self._votes.forget_up_to(height)
+        for table in (self.accepted, self._proposals, self._waiting):
+            for seq in [key for key in table if key <= height]:
+                del table[seq]
+        self.doors.progressed(certificate, path)
+        self._follow_head()
+
+    def _follow_head(self) -> None:
+        """The tip never contradicts what is committed (docs/protocol.md, "Normal case")."""
+        assert self.doors is not None, "introduced by core"
+        head, tip = self._chain.head, self.tip
+        if not self.settled:
+            self.settle()
+        elif tip.block.seq < head.block.seq or (
+            tip.block.hash != head.block.hash and self._chain.is_known_contradiction(tip.block.hash)
+        ):
+            self._move_tip(head)
+        elif tip.block.seq == head.block.seq:
+            if tip.block.hash == head.block.hash:
+                self.tip = head
+            else:
+                self._move_tip(head)
+
+    def _move_tip(self, tip: Entry) -> None:
+        path = self._chain.path(tip.block.hash)
+        assert isinstance(path, list), "the tip is connected to the head"
+        self.tip = tip
+        self.accepted = {entry.block.seq: entry.block.hash for entry in path}
+        self._proposals = {seq: frame for seq, frame in self._proposals.items() if seq in self.accepted}
+        in_flight = [(entry.block.seq, entry.transactions) for entry in path]
+        in_flight += list(self._unexecuted.items())
+        self._barrier = 0
+        for seq, transactions in in_flight:
+            self._note_barrier(transactions, seq)
+        self._pool.restart(in_flight, self._position.now.monotonic_ms)
+
+    def on_run(self, path: list[Entry], certificate: Certificate) -> None:
+        """A verified run of blocks from the head on, of which the last is committed by `certificate`."""
+        assert self.doors is not None, "introduced by core"
+        if certificate.view > self._position.view:
+            self.doors.end_view(certificate.view)  # TRAP 3
+        if path and not self._position.halted:
+            self._learn(certificate)
+            self.commit_path(path, certificate)
+            self.commit_decided()
+
+    def on_block(self, entry: Entry) -> None:
+        """A block that was asked for, because a certificate of it or of a descendant is here."""
+        if entry.block.seq > self._chain.height and self._chain.get(entry.block.hash) is None:
+            self._store(entry)
+            self.commit_decided()
+            self.settle()
+
+    # ---- views
+
+    def start_view(self, certificate: Certificate | None) -> None:
+        """The view is active; its base is the block of `certificate` (None: the genesis block)."""
+        self.accepted = {}
+        self._proposals = {}
+        self.settled = False
+        self._certify_base = False
+        if certificate is None:
+            # q members that never held a certificate: nothing is committed anywhere, here least of all.
+            self.base = (0, bytes(32))
+        else:
+            self.base = (certificate.seq, certificate.block)
+            self._certify_base = certificate.phase == PREPARE
+        if certificate is not None and certificate.phase == COMMIT:
+            self.on_certificate(certificate)
+        if not self.settled:
+            self.settle()
+
+    def settle(self) -> None:
+        """Stand on the base as soon as it and its ancestors are here; ask for what is missing."""
+        assert self.doors is not None, "introduced by core"
+        if self.settled or not self._position.active or self._position.halted:
+            return
+        seq, block = self.base
+        if seq <= self._chain.height:
+            self.settled = True
+            self._move_tip(self._chain.head)
+            return
+        try:
+            path = self._chain.path(block)
+            if isinstance(path, bytes):
+                self.doors.want_block(path, range(self._members.n))
+                return
+            self._chain.connect(path)
+        except (Fork, Refused) as error:
+            self._halt_on_fork(f"the base of view {self._position.view} contradicts the log: {error}")
+            return
+        self.settled = True
+        self._move_tip(path[-1])
+        # TRAP 1: only the base is voted for again in this view; its ancestors are committed by it.
+        self.accepted = {seq: block}
+        if self._certify_base:
+            self._vote(PREPARE, seq, block)
+            self._look_at_prepares(seq)
+            self._look_at_commits(seq)
+
+    def leave_view(self) -> None:
+        """The view is over: nothing that waits in it is accepted any more."""
+        self._waiting.clear()
+
+    def resume_view(self, certificate: Certificate | None) -> None:
+        """After a restart in an active view: the base again, and above it what was accepted and voted for.
+
+        Only the last vote of each phase is known for certain; it covers what it was cast for and its ancestors.
+        """
+        view, last = self._position.view, self.last_prepare
+        for phase, record in ((PREPARE, last), (COMMIT, self.last_commit)):
+            if record.view == view and record.seq > self._chain.height:
+                vote = Vote(self._members.epoch, view, record.seq, record.block)
+                frame = self._voice.seal(Kind(phase), vote)
+                own = VoteSignature(self._me, frame.boot, frame.counter, frame.signature)
+                self._votes.add(phase, vote, own, own=True)
+        self.start_view(certificate)
+        if not self.settled or last.view != view or last.seq <= self.tip.block.seq:
+            return
+        if self._chain.get(last.block) is None or self._chain.is_known_contradiction(last.block):
+            return
+        path = self._chain.path(last.block)
+        if isinstance(path, bytes):
+            return
+        self._chain.connect(path)
+        self._move_tip(path[-1])
+        floor = max(self.base[0], self._chain.height)
+        self.accepted = {item.block.seq: item.block.hash for item in path if item.block.seq >= floor}
+
+    # ---- execution
+
+    def on_executed(self, seq: int) -> tuple[Transaction, ...]:
+        """Block `seq` was executed; its envelopes."""
+        assert seq == self.executed_seq + 1, "execution is in order of height"
+        self.executed_seq = seq
+        return self._unexecuted.pop(seq)
+
+    # ---- for those who ask
+
+    def votes_to_repeat(self, above: int) -> list[tuple[int, int, bytes]]:
+        """(phase, height, block) of this replica's votes in this view for heights above `above`."""
+        if not self._position.active or not self._position.may_vote:
+            return []
+        return [item for item in self._votes.own(self._position.view, self._me) if item[1] > above]
+
+    def repeat_vote(self, phase: int, seq: int, block: bytes, to: int) -> None:
+        """Say again, signed afresh, what was said and is durable."""
+        last = self.last_prepare if phase == PREPARE else self.last_commit
+        assert (self._position.view, seq) <= (last.view, last.seq), "only what was said before is repeated"
+        self._voice.send(to, Kind(phase), Vote(self._members.epoch, self._position.view, seq, block))
+
+    def proposals_above(self, tip: int) -> list[Entry]:
+        """What this primary proposed in this view above a backup's tip."""
+        entries = [self._chain.get(block) for seq, block in sorted(self.accepted.items()) if seq > tip]
+        return [item for item in entries if item is not None and item.block.header.view == self._position.view]
+
+    def _halt_on_fork(self, why: str) -> None:
+        if not self._position.halted:
+            self._position.halted = why
+            self._voice.note("fork_detected", {"why": why, "height": self._chain.height})

@@ -1,0 +1,290 @@
+"""The replica: `step(event, now) -> effects` (docs/protocol.md). It introduces its rooms to each other.
+
+agreement.py orders in a view, view_change.py changes views, sync.py repeats and fetches, checkpoints.py compares
+what was executed, nonces.py drops replays. Input that is refused changes nothing but a note with its reason.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, assert_never
+
+from bftnode.protocol.blocks import genesis_block
+from bftnode.protocol.certificates import Certificate, Vote
+from bftnode.protocol.codec import Wire, decode
+from bftnode.protocol.ed25519 import Signer, Verifier
+from bftnode.protocol.envelope import Frame, open_frame, signing_bytes
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.evidence import check_accusation
+from bftnode.protocol.limits import BODY_BYTES_MAX
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.messages import (
+    Accusation,
+    BlockAnswer,
+    Body,
+    Checkpoint,
+    FetchBlock,
+    FetchRun,
+    Kind,
+    NewView,
+    PrePrepare,
+    Relay,
+    Run,
+    Status,
+    ViewChange,
+    open_body,
+)
+from bftnode.protocol.nonces import ClientWindow
+from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.replica import agreement, view_change
+from bftnode.replica.agreement import Agreement, VoteRecord
+from bftnode.replica.chain import Chain, Entry
+from bftnode.replica.checkpoints import Checkpoints
+from bftnode.replica.effects import Answer, Effect
+from bftnode.replica.events import BlockRead, Event, Executed, Now, Received, RunRead, Submitted, Tick
+from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
+from bftnode.replica.pool import Pool
+from bftnode.replica.position import Position, Timing, ViewRecord
+from bftnode.replica.recovery import Recovered
+from bftnode.replica.sync import Synchroniser
+from bftnode.replica.view_change import CertificateMemo, ViewChanges
+from bftnode.replica.voice import BootRecord, Voice
+from bftnode.replica.votes import VoteBook
+
+T = TypeVar("T", bound=Wire)
+
+
+class Replica:
+    """One member's part of the protocol. Deterministic: the same start and events give the same effects.
+
+    open_envelope(raw) returns the opened envelope if it is well-formed, of this chain, valid for the application
+    and signed by its client, or raises Refused; it may remember what it verified. verify and sign are pure.
+    """
+
+    def __init__(
+        self,
+        members: Membership,
+        me: int,
+        sign: Signer,
+        verify: Verifier,
+        open_envelope: Callable[[bytes], Transaction],
+        recovered: Recovered,
+        now: Now,
+        timing: Timing | None = None,
+    ) -> None:
+        timing = timing or Timing()
+        self.members = members
+        self.me = me
+        self._verify = verify
+        self.position = Position(now=now)
+        boot = _journal(recovered, "boot", BootRecord)
+        self.voice = Voice(members, me, sign, boot.boot + 1 if boot is not None else 1)
+        self.clients = recovered.clients
+        self.chain = Chain(recovered.head, recovered.frontier)
+        self.pool = Pool(self.clients)
+        self.votes = VoteBook(members, verify)
+        self.memo = CertificateMemo(members, verify)
+        self.nonces = Nonces(members, me, self.position, self.voice)
+        self.checkpoints = Checkpoints(members, me, self.position, self.voice)
+        self.agreement = Agreement(members, me, self.position, self.chain, self.pool, self.votes, self.voice)
+        self.view_changes = ViewChanges(members, me, self.position, timing, self.voice, self.votes, self.memo, verify)
+        self.sync = Synchroniser(
+            members,
+            me,
+            self.position,
+            timing,
+            self.chain,
+            self.pool,
+            self.voice,
+            self.nonces,
+            self.memo,
+            self.agreement,
+            self.view_changes,
+            open_envelope,
+        )
+        self._work_since_ms: int | None = None
+        self.agreement.doors = agreement.Doors(
+            want_block=self.sync.want_block,
+            want_log=self.sync.want_log,
+            end_view=self.view_changes.end_view,
+            progressed=self._progressed,
+            open_envelope=open_envelope,
+        )
+        self.view_changes.doors = view_change.Doors(
+            start_view=self.agreement.start_view,
+            leave_view=self.agreement.leave_view,
+            learn=self.agreement.on_certificate,
+            oldest_work_ms=self._oldest_work_ms,
+        )
+        self._restore(recovered)
+
+    def _restore(self, recovered: Recovered) -> None:
+        """Wake up in the same view with the same votes."""
+        members, position = self.members, self.position
+        self.nonces.restore(
+            _journal(recovered, "seen", SeenRecord), _journal(recovered, "quarantine", QuarantineRecord)
+        )
+        position.highest = _journal(recovered, "highest", Certificate)
+        self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or agreement.NO_VOTE
+        self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or agreement.NO_VOTE
+        for block in sorted(recovered.blocks.values(), key=lambda item: item.seq):
+            if block.seq > self.chain.height:
+                opened = tuple(open_transaction(raw, members.chain_id) for raw in block.transactions)
+                self.chain.add(Entry(block, opened))
+        view = _journal(recovered, "view", ViewRecord) or ViewRecord(0, True)
+        position.view, position.active = view.view, view.active
+        self.view_changes.resume(
+            _journal(recovered, "view_change", ViewChange),
+            recovered.journal.get("new_view"),
+            self.agreement.resume_view,
+        )
+
+    # ---- the function
+
+    def step(self, event: Event, now: Now) -> list[Effect]:
+        """What follows from `event` at time `now`. Never raises on anything that came from outside."""
+        assert now.monotonic_ms >= self.position.now.monotonic_ms, "the monotonic clock is monotonic"
+        self.position.now = now
+        match event:
+            case Received():
+                self._on_received(event)
+            case Submitted():
+                for transaction in event.transactions:
+                    reason = self.pool.add(transaction, self.chain.height + 1, now.monotonic_ms)
+                    self.voice.add(Answer(transaction, reason))
+            case Executed():
+                self._on_executed(event)
+            case RunRead():
+                self.sync.on_run_read(event)
+            case BlockRead():
+                self.sync.on_block_read(event)
+            case Tick():
+                self.sync.on_tick()
+                self.view_changes.on_tick()
+            case _:
+                assert_never(event)
+        self._go_on()
+        return self.voice.take()
+
+    def next_deadline_ms(self) -> int:
+        """When the next Tick is due, on the monotonic clock."""
+        deadline = self.view_changes.deadline_ms()
+        status = self.sync.deadline_ms()
+        return status if deadline is None else min(deadline, status)
+
+    def _go_on(self) -> None:
+        """What any event may have made possible."""
+        try:
+            self.agreement.accept_waiting()
+        except Refused as refused:
+            self._refuse(self.members.primary_of(self.position.view), refused)
+        self.agreement.propose()
+        # The timer over uncommitted blocks runs from when the first of them was accepted or the last committed.
+        if self.agreement.tip.block.seq <= self.chain.height:
+            self._work_since_ms = None
+        elif self._work_since_ms is None:
+            self._work_since_ms = self.position.now.monotonic_ms
+
+    # ---- messages
+
+    def _on_received(self, event: Received) -> None:
+        try:
+            self._dispatch(event.sender, open_frame(event.frame))
+        except Refused as refused:
+            self._refuse(event.sender, refused)
+
+    def _refuse(self, sender: int, refused: Refused) -> None:
+        self.voice.note("refused", {"member": sender, "reason": str(refused.reason), "detail": refused.detail})
+
+    def _dispatch(self, link: int, frame: Frame) -> None:
+        """Guard: who says it, is it new, is it signed (votes: later); then to the room that owns it."""
+        if frame.kind == Kind.NEW_VIEW:
+            # A statement, not a command: anyone may pass it on, so it is checked by signature and content only.
+            if frame.sender >= self.members.n:
+                raise Refused(Reason.AUTH_UNKNOWN_KEY, f"no member {frame.sender}")
+        else:
+            if frame.sender != link or frame.sender == self.me:
+                raise Refused(Reason.ID_MISMATCH, f"a frame of member {frame.sender} over the link of {link}")
+            if not self.nonces.accept(frame.sender, frame.boot, frame.counter):
+                raise Refused(Reason.REPLAY, f"nonce {frame.boot}/{frame.counter} was seen or is too old")
+        body = open_body(frame)
+        if body.epoch != self.members.epoch:
+            raise Refused(Reason.WRONG_EPOCH, f"epoch {body.epoch}")
+        if not isinstance(body, Vote):
+            self._check_signature(frame)
+        self._handle(link, frame, body)
+
+    def _check_signature(self, frame: Frame) -> None:
+        message = signing_bytes(self.members.chain_id, frame.kind, frame.sender, frame.boot, frame.counter, frame.body)
+        if not self._verify(self.members.public_keys[frame.sender], message, frame.signature):
+            raise Refused(Reason.AUTH_SIGNATURE, f"{Kind(frame.kind).name} is not signed by member {frame.sender}")
+
+    def _handle(self, link: int, frame: Frame, body: Body) -> None:
+        match body:
+            case PrePrepare():
+                self.agreement.on_pre_prepare(frame, body)
+            case Vote():
+                self.agreement.on_vote(frame, body)
+            case Checkpoint():
+                self.checkpoints.on_checkpoint(frame, body)
+            case ViewChange():
+                self.view_changes.on_view_change(frame, body)
+            case NewView():
+                self.view_changes.on_new_view(frame, body)
+            case Status():
+                self.sync.on_status(link, body)
+            case FetchRun():
+                self.sync.on_fetch_run(link, body)
+            case Run():
+                self.sync.on_run(link, body, frame.payload)
+            case FetchBlock():
+                self.sync.on_fetch_block(link, body)
+            case BlockAnswer():
+                self.sync.on_block(body, frame.payload)
+            case Relay():
+                self.sync.on_relay(frame.payload)
+            case Accusation():
+                culprit, proved = check_accusation(body, self.members, self._verify)
+                self.voice.heard(culprit, proved, body)
+            case _:
+                assert_never(body)
+
+    # ---- execution
+
+    def _progressed(self, certificate: Certificate, path: list[Entry]) -> None:
+        """Blocks were committed."""
+        self._work_since_ms = self.position.now.monotonic_ms
+        for entry in path:
+            self.checkpoints.on_committed(entry.block)
+        self.view_changes.progressed(certificate.view)
+        self.nonces.on_committed(certificate)
+
+    def _on_executed(self, event: Executed) -> None:
+        now_ms = self.position.now.monotonic_ms
+        self.agreement.on_executed(event.seq)
+        for client, role in event.clients:
+            window = self.clients.setdefault(client, ClientWindow(role))
+            window.role = role
+        for item in event.transactions:
+            if not item.code:
+                self.clients[item.client].use(item.nonce)
+        self.pool.executed([(item.client, item.nonce) for item in event.transactions], now_ms)
+        for transaction, reason in self.pool.drop_hopeless(self.chain.height + 1, now_ms):
+            self.voice.add(Answer(transaction, reason))
+        self.checkpoints.on_executed(event.seq, event.state_digest)
+
+    def _oldest_work_ms(self) -> int | None:
+        """Since when the oldest pending envelope is the oldest, or uncommitted blocks wait (P16, P27)."""
+        if len(self.pool):
+            return self.pool.head_since_ms
+        return self._work_since_ms
+
+
+def _journal(recovered: Recovered, name: str, kind: type[T]) -> T | None:
+    """A journal record; what we wrote ourselves is well-formed, or storage would not have handed it out."""
+    raw = recovered.journal.get(name)
+    return None if raw is None else decode(raw, kind, BODY_BYTES_MAX)
+
+
+def fresh(members: Membership, clients: dict[bytes, ClientWindow]) -> Recovered:
+    """What a replica that was never started before wakes up with."""
+    return Recovered(genesis_block(members.chain_id), Frontier(), None, clients=clients)

@@ -1,0 +1,173 @@
+"""Custody: every client envelope that this replica knows to be pending, until it is executed.
+
+Kept across any number of views (docs/protocol.md, "View change"; faults.md P16, P22). Keyed by (client, nonce):
+the first envelope for a nonce is the one that this replica keeps, whatever an equivocating client sends after it.
+Bounds: PENDING_MAX envelopes, PENDING_BYTES_MAX bytes, PENDING_CLIENT_MAX envelopes a client; a submission beyond
+them is answered BUSY, and the client tries again.
+"""
+
+from collections.abc import Iterable
+
+from bftnode.protocol.errors import Reason
+from bftnode.protocol.nonces import ClientWindow
+from bftnode.protocol.transactions import Transaction
+
+PENDING_MAX = 50_000
+PENDING_BYTES_MAX = 64 * 1024 * 1024
+PENDING_CLIENT_MAX = 10_000
+
+Key = tuple[bytes, int]
+
+
+class Pool:
+    """Pending envelopes in order of arrival, and which of them no accepted block holds yet."""
+
+    def __init__(self, clients: dict[bytes, ClientWindow]) -> None:
+        self._clients = clients
+        self._pending: dict[Key, Transaction] = {}
+        self._by_raw: dict[bytes, Transaction] = {}
+        self._ready: dict[Key, Transaction] = {}
+        self._in_flight: dict[Key, int] = {}  # key -> height of the block on the current chain that holds it
+        self._of_client: dict[bytes, int] = {}
+        self._bytes = 0
+        self._ready_bytes = 0
+        self.head_since_ms = 0  # when the oldest pending envelope became the oldest
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    @property
+    def ready_bytes(self) -> int:
+        return self._ready_bytes
+
+    def oldest(self) -> Transaction | None:
+        return next(iter(self._pending.values()), None)
+
+    def oldest_few(self, count: int, bytes_max: int) -> list[bytes]:
+        """The oldest pending envelopes, within bounds."""
+        chosen: list[bytes] = []
+        for transaction in self._pending.values():
+            bytes_max -= len(transaction.raw)
+            if len(chosen) == count or bytes_max < 0:
+                break
+            chosen.append(transaction.raw)
+        return chosen
+
+    def known(self, raw: bytes) -> Transaction | None:
+        """An envelope that was opened before, by its bytes."""
+        return self._by_raw.get(raw)
+
+    def client_known(self, client: bytes) -> bool:
+        window = self._clients.get(client)
+        return window is not None and window.role != 0
+
+    def spent(self, key: Key) -> bool:
+        """Whether this (client, nonce) is executed or on the current chain."""
+        if key in self._in_flight:
+            return True
+        window = self._clients.get(key[0])
+        return window is not None and window.refusal(key[1]) == Reason.TX_NONCE_USED
+
+    def add(self, transaction: Transaction, next_seq: int, now_ms: int) -> Reason | None:
+        """Take an envelope into custody, or say why not. Taking the same one again is fine."""
+        key = transaction.key
+        held = self._pending.get(key)
+        if held is not None:
+            return None if held.id == transaction.id else Reason.BUSY
+        window = self._clients.get(key[0])
+        if window is None or window.role == 0:
+            return Reason.TX_UNKNOWN_CLIENT
+        refusal = window.refusal(key[1])
+        if refusal is not None:
+            return refusal
+        if transaction.body.valid_until < next_seq:
+            return Reason.TX_EXPIRED
+        size = len(transaction.raw)
+        if len(self._pending) >= PENDING_MAX or self._bytes + size > PENDING_BYTES_MAX:
+            return Reason.BUSY
+        if self._of_client.get(key[0], 0) >= PENDING_CLIENT_MAX:
+            return Reason.BUSY
+        if not self._pending:
+            self.head_since_ms = now_ms
+        self._pending[key] = transaction
+        self._by_raw[transaction.raw] = transaction
+        self._of_client[key[0]] = self._of_client.get(key[0], 0) + 1
+        self._bytes += size
+        if key not in self._in_flight:
+            self._ready[key] = transaction
+            self._ready_bytes += size
+        return None
+
+    def choose(self, count_max: int, bytes_max: int, seq: int) -> list[Transaction]:
+        """What a block at height `seq` takes: the oldest that are ready, within bounds."""
+        chosen: list[Transaction] = []
+        for transaction in self._ready.values():
+            if transaction.body.valid_until < seq or not self.client_known(transaction.key[0]):
+                continue  # drop_hopeless lets go of it when it is the oldest
+            bytes_max -= len(transaction.raw) + 5  # msgpack's header of a bin is at most 5 bytes
+            if bytes_max < 0 or len(chosen) == count_max:
+                break
+            chosen.append(transaction)
+        return chosen
+
+    def include(self, transactions: Iterable[Transaction], seq: int) -> None:
+        """A block at `seq` on the current chain holds these."""
+        for transaction in transactions:
+            key = transaction.key
+            self._in_flight[key] = seq
+            if self._ready.pop(key, None) is not None:
+                self._ready_bytes -= len(self._pending[key].raw)
+
+    def restart(self, blocks: Iterable[tuple[int, Iterable[Transaction]]], now_ms: int) -> None:
+        """The chain is another one: exactly these (height, envelopes) are in flight on it. Timers start afresh."""
+        self._in_flight = {item.key: seq for seq, transactions in blocks for item in transactions}
+        self._ready = {key: item for key, item in self._pending.items() if key not in self._in_flight}
+        self._ready_bytes = sum(len(item.raw) for item in self._ready.values())
+        self.head_since_ms = now_ms
+
+    def executed(self, keys: Iterable[Key], now_ms: int) -> None:
+        """These were executed (or rejected for good): custody ends."""
+        head = next(iter(self._pending), None)
+        for key in keys:
+            self._in_flight.pop(key, None)
+            self._drop(key)
+        if next(iter(self._pending), None) != head:
+            self.head_since_ms = now_ms
+
+    def drop_hopeless(self, next_seq: int, now_ms: int) -> list[tuple[Transaction, Reason]]:
+        """Let go of oldest envelopes that can never be executed any more: expired, or of a removed client."""
+        gone: list[tuple[Transaction, Reason]] = []
+        for key, transaction in self._pending.items():
+            if key in self._in_flight:
+                break
+            if transaction.body.valid_until < next_seq:
+                gone.append((transaction, Reason.TX_EXPIRED))
+            elif not self.client_known(key[0]):
+                gone.append((transaction, Reason.TX_UNKNOWN_CLIENT))
+            elif (refusal := self._clients[key[0]].refusal(key[1])) is not None:
+                gone.append((transaction, refusal))
+            else:
+                break
+        for transaction, _ in gone:
+            self._drop(transaction.key)
+        if gone:
+            self.head_since_ms = now_ms
+        return gone
+
+    def _drop(self, key: Key) -> None:
+        transaction = self._pending.pop(key, None)
+        if transaction is None:
+            return
+        del self._by_raw[transaction.raw]
+        self._bytes -= len(transaction.raw)
+        if self._ready.pop(key, None) is not None:
+            self._ready_bytes -= len(transaction.raw)
+        left = self._of_client[key[0]] - 1
+        if left:
+            self._of_client[key[0]] = left
+        else:
+            del self._of_client[key[0]]

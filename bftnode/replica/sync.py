@@ -1,0 +1,332 @@
+"""Staying together: STATUS, repetition of what was lost, fetching of blocks and of the log, relaying.
+
+Docs: docs/protocol.md, "Staying together". Nothing relies on one message arriving once: a member whose STATUS stands
+still gets again what it lacks. Fetch from several peers in turn, believe none: a run of blocks is verified
+backwards from one commit certificate, a single block by its hash.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bftnode.protocol.blocks import Block, Packed, hash_header, open_block, open_header, pack_block
+from bftnode.protocol.certificates import COMMIT
+from bftnode.protocol.codec import encode, unpack
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.messages import (
+    BlockAnswer,
+    FetchBlock,
+    FetchRun,
+    Kind,
+    PrePrepare,
+    Relay,
+    Run,
+    Status,
+    open_run_payload,
+)
+from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.replica.agreement import Agreement
+from bftnode.replica.chain import Chain, Entry
+from bftnode.replica.effects import ReadBlock, ReadRun
+from bftnode.replica.events import BlockRead, RunRead
+from bftnode.replica.nonces import Nonces
+from bftnode.replica.pool import Pool
+from bftnode.replica.position import Position, Timing
+from bftnode.replica.view_change import CertificateMemo, ViewChanges
+from bftnode.replica.voice import Voice
+
+WANTED_MAX = 32
+"""Single blocks asked for at a time; there are never more than a window's worth in need."""
+
+RELAYED_MAX = 256
+RELAYED_BYTES_MAX = 512 * 1024
+"""One RELAY. The rest follows when these have been executed or the view has changed."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """What a member said of itself last, and where we were then."""
+
+    status: Status
+    heard_ms: int
+    our_height: int
+    waiting: bool = False  # its FETCH_RUN is being read from the log
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """A run that was asked for."""
+
+    peer: int
+    first: int
+    deadline_ms: int
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A block that was asked for."""
+
+    candidates: list[int]
+    tries: int
+    deadline_ms: int
+
+
+class Synchroniser:
+    """What a replica does so that no lost message and no absence matters."""
+
+    def __init__(
+        self,
+        members: Membership,
+        me: int,
+        position: Position,
+        timing: Timing,
+        chain: Chain,
+        pool: Pool,
+        voice: Voice,
+        nonces: Nonces,
+        memo: CertificateMemo,
+        agreement: Agreement,
+        view_changes: ViewChanges,
+        open_envelope: Callable[[bytes], Transaction],
+    ) -> None:
+        self._members = members
+        self._me = me
+        self._position = position
+        self._timing = timing
+        self._chain = chain
+        self._pool = pool
+        self._voice = voice
+        self._nonces = nonces
+        self._memo = memo
+        self._agreement = agreement
+        self._view_changes = view_changes
+        self._open_envelope = open_envelope
+        self.peers: dict[int, Peer] = {}
+        self._status_due_ms = position.now.monotonic_ms
+        self._fetch: _Fetch | None = None
+        self._asked: dict[int, int] = {}  # member -> the first height of its outstanding run
+        self._wanted: dict[bytes, _Wanted] = {}
+        self._relayed: tuple[tuple[bytes, int], int] | None = None  # (oldest pending key, view) of the last RELAY
+
+    # ---- time
+
+    def deadline_ms(self) -> int:
+        deadlines = [self._status_due_ms]
+        if self._fetch is not None:
+            deadlines.append(self._fetch.deadline_ms)
+        deadlines += [wanted.deadline_ms for wanted in self._wanted.values()]
+        relay = self._relay_due_ms()
+        if relay is not None:
+            deadlines.append(relay)
+        return min(deadlines)
+
+    def on_tick(self) -> None:
+        now_ms = self._position.now.monotonic_ms
+        if now_ms >= self._status_due_ms:
+            self._status_due_ms = now_ms + self._timing.status_interval_ms
+            self.send_status()
+            self._view_changes.repeat()
+        if self._fetch is not None and now_ms >= self._fetch.deadline_ms:
+            self._voice.note("fetch_timeout", {"member": self._fetch.peer, "first": self._fetch.first})
+            self._fetch_from(self._next_source(after=self._fetch.peer))
+        for block in [key for key, wanted in self._wanted.items() if now_ms >= wanted.deadline_ms]:
+            self._ask_for(block)
+        relay = self._relay_due_ms()
+        if relay is not None and now_ms >= relay:
+            self._relay()
+
+    def send_status(self) -> None:
+        """Tell everybody where I am."""
+        body = Status(
+            self._members.epoch,
+            self._position.view,
+            self._position.active,
+            self._chain.height,
+            max(self._agreement.tip.block.seq, self._chain.height),
+            self._view_changes.held(),
+            self._nonces.seen(),
+        )
+        self._voice.broadcast(Kind.STATUS, body)
+
+    # ---- STATUS
+
+    def on_status(self, sender: int, status: Status) -> None:
+        """Resend what a member lacks; fetch what I lack."""
+        now_ms = self._position.now.monotonic_ms
+        before = self.peers.get(sender)
+        height = self._chain.height
+        self.peers[sender] = Peer(status, now_ms, height, before.waiting if before is not None else False)
+        self._nonces.on_status(sender, status)
+        if status.committed > height:
+            standing = before is not None and before.our_height == height and before.status.committed > height
+            if standing or status.committed > height + self._members.parameters.window:
+                self.want_log(status.committed)
+        position = self._position
+        if not position.active:
+            return
+        if (status.view, status.active) < (position.view, True):
+            self._view_changes.send_new_view(sender)
+        elif status.view == position.view and before is not None:
+            if (before.status.committed, before.status.view) == (status.committed, status.view):
+                self._resend(sender, status)
+
+    def _resend(self, to: int, status: Status) -> None:
+        """A member stood still for a status interval: say again what it may have missed in this view."""
+        if self._members.primary_of(self._position.view) == self._me and self._position.may_vote:
+            for entry in self._agreement.proposals_above(status.tip):
+                body = PrePrepare(self._members.epoch, self._position.view, entry.block.header_raw)
+                self._voice.send(to, Kind.PRE_PREPARE, body, entry.block.payload)
+        for phase, seq, block in self._agreement.votes_to_repeat(status.committed):
+            self._agreement.repeat_vote(phase, seq, block, to)
+
+    # ---- the log
+
+    def want_log(self, height: int) -> None:
+        """Somebody is known to have committed `height`: fetch, unless a fetch is under way."""
+        if self._fetch is None and height > self._chain.height:
+            self._fetch_from(self._next_source(after=-1))
+
+    def _next_source(self, after: int) -> int | None:
+        """The next member, round robin, that says it has what I lack."""
+        height = self._chain.height
+        sources = [member for member in sorted(self.peers) if self.peers[member].status.committed > height]
+        later = [member for member in sources if member > after]
+        return later[0] if later else (sources[0] if sources else None)
+
+    def _fetch_from(self, source: int | None) -> None:
+        if source is None:
+            self._fetch = None
+            return
+        first = self._chain.height + 1
+        self._fetch = _Fetch(source, first, self._position.now.monotonic_ms + self._timing.fetch_timeout_ms)
+        self._asked[source] = first
+        self._voice.send(source, Kind.FETCH_RUN, FetchRun(self._members.epoch, first))
+
+    def on_fetch_run(self, sender: int, body: FetchRun) -> None:
+        """Serve a run; one at a time and member, so that nobody can queue up the log (A18)."""
+        peer = self.peers.get(sender)
+        if peer is None or peer.waiting or not 0 < body.first <= self._chain.height:
+            return
+        peer.waiting = True
+        self._voice.add(ReadRun(sender, body.first))
+
+    def on_run_read(self, read: RunRead) -> None:
+        peer = self.peers.get(read.to)
+        if peer is not None:
+            peer.waiting = False
+        if read.certificate is not None:
+            body = Run(self._members.epoch, read.first, read.certificate)
+            self._voice.send(read.to, Kind.RUN, body, encode(read.blocks))
+
+    def on_run(self, sender: int, body: Run, payload: bytes) -> None:
+        """A run: q signatures, then hashes backwards. Raises Refused; then another member is asked."""
+        asked = self._asked.pop(sender, None)
+        if asked is None:
+            raise Refused(Reason.UNREQUESTED, "a run that nobody asked for")
+        mine = self._fetch is not None and self._fetch.peer == sender
+        try:
+            path = self._open_run(body, open_run_payload(payload))
+        except Refused:
+            if mine:
+                self._fetch_from(self._next_source(after=sender))
+            raise
+        if mine:
+            self._fetch = None
+        self._agreement.on_run(path, body.certificate)
+        self._settle_wanted()
+        behind = max((peer.status.committed for peer in self.peers.values()), default=0)
+        if behind > self._chain.height + self._members.parameters.window:
+            self.want_log(behind)
+
+    def _open_run(self, body: Run, packed: tuple[Packed, ...]) -> list[Entry]:
+        certificate = body.certificate
+        if certificate.phase != COMMIT or certificate.seq != body.first + len(packed) - 1:
+            raise Refused(Reason.BAD_CERTIFICATE, "the certificate does not commit the last block of the run")
+        if certificate.seq <= self._chain.height:
+            return []
+        self._memo.check(certificate)
+        expected = certificate.block
+        for offset, item in enumerate(reversed(packed)):
+            header = open_header(item.header)
+            if hash_header(item.header) != expected or header.seq != certificate.seq - offset:
+                raise Refused(Reason.BAD_BLOCK, "the run is not the chain below its certificate")
+            expected = header.parent
+        fresh = packed[max(0, self._chain.height + 1 - body.first) :]
+        return [self._entry(open_block(item.header, item.payload)) for item in fresh]
+
+    def _entry(self, block: Block) -> Entry:
+        """A certified block is executed as ordered: its envelopes are opened, their signatures not judged again."""
+        transactions = tuple(
+            self._pool.known(raw) or open_transaction(raw, self._members.chain_id) for raw in block.transactions
+        )
+        return Entry(block, transactions)
+
+    # ---- single blocks
+
+    def want_block(self, block: bytes, candidates: Iterable[int]) -> None:
+        """Ask for a block by hash, one member after the other, until it comes or is not needed any more."""
+        if block in self._wanted or len(self._wanted) >= WANTED_MAX:
+            return
+        others = [member for member in candidates if member != self._me]
+        self._wanted[block] = _Wanted(others or [m for m in range(self._members.n) if m != self._me], 0, 0)
+        self._ask_for(block)
+
+    def _ask_for(self, block: bytes) -> None:
+        wanted = self._wanted[block]
+        member = wanted.candidates[wanted.tries % len(wanted.candidates)]
+        wanted.tries += 1
+        wanted.deadline_ms = self._position.now.monotonic_ms + self._timing.status_interval_ms
+        self._voice.send(member, Kind.FETCH_BLOCK, FetchBlock(self._members.epoch, block))
+
+    def on_fetch_block(self, sender: int, body: FetchBlock) -> None:
+        entry = self._chain.get(body.block)
+        if entry is not None and entry.block.seq > 0:
+            self._send_block(sender, pack_block(entry.block))
+        else:
+            self._voice.add(ReadBlock(sender, body.block))
+
+    def on_block_read(self, read: BlockRead) -> None:
+        if read.block is not None:
+            self._send_block(read.to, read.block)
+
+    def _send_block(self, to: int, block: Packed) -> None:
+        self._voice.send(to, Kind.BLOCK, BlockAnswer(self._members.epoch, block.header), block.payload)
+
+    def on_block(self, body: BlockAnswer, payload: bytes) -> None:
+        """A block. What was not asked for (or came already) is dropped."""
+        block = hash_header(body.header)
+        if block not in self._wanted:
+            return
+        entry = self._entry(open_block(body.header, payload))
+        del self._wanted[block]
+        self._agreement.on_block(entry)
+        self._settle_wanted()
+
+    def _settle_wanted(self) -> None:
+        if self._agreement.decided is None and self._agreement.settled:
+            self._wanted.clear()
+
+    # ---- custody
+
+    def _relay_due_ms(self) -> int | None:
+        """Half a timeout after the oldest pending envelope became the oldest: perhaps only I know it (P16)."""
+        oldest = self._pool.oldest()
+        if oldest is None or not self._position.may_vote or self._relayed == (oldest.key, self._position.view):
+            return None
+        return self._pool.head_since_ms + self._view_changes.timeout_ms // 2
+
+    def _relay(self) -> None:
+        oldest = self._pool.oldest()
+        assert oldest is not None, "a relay is due"
+        self._relayed = (oldest.key, self._position.view)
+        raws = self._pool.oldest_few(RELAYED_MAX, RELAYED_BYTES_MAX)
+        self._voice.broadcast(Kind.RELAY, Relay(self._members.epoch), encode(raws))
+
+    def on_relay(self, payload: bytes) -> None:
+        """Take a peer's clients' envelopes into custody. Raises Refused for what is malformed or not signed."""
+        items = unpack(payload, RELAYED_BYTES_MAX + 16 * RELAYED_MAX)
+        if type(items) is not tuple or len(items) > RELAYED_MAX or not all(type(item) is bytes for item in items):
+            raise Refused(Reason.CODEC_TYPE, "not an array of envelopes")
+        for raw in items:
+            transaction = self._pool.known(raw) or self._open_envelope(raw)
+            self._pool.add(transaction, self._chain.height + 1, self._position.now.monotonic_ms)
