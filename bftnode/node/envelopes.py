@@ -1,0 +1,88 @@
+"""Client envelopes, opened and verified once, however many messages carry them (docs/protocol.md, "Transactions").
+
+What was verified is remembered by its bytes, never by its signature. The memory is bounded: what is forgotten
+is verified again.
+"""
+
+from collections.abc import Iterable
+
+from bftnode.apps.execution import Executor
+from bftnode.protocol import ed25519, limits
+from bftnode.protocol.codec import unpack
+from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.messages import Kind
+from bftnode.protocol.transactions import Transaction, open_transaction
+
+REMEMBERED_MAX = 50_000
+REMEMBERED_BYTES_MAX = 32 * 1024 * 1024
+
+INLINE_MAX = 3
+"""Up to so many fresh envelopes are verified in the event loop: a thread's round trip costs as much."""
+
+CARRIERS = frozenset((Kind.PRE_PREPARE, Kind.RELAY))
+
+
+class Envelopes:
+    """Opens envelopes for the replica. `open` may be called from worker threads: every step of it is atomic."""
+
+    def __init__(self, chain_id: bytes, executor: Executor) -> None:
+        self._chain_id = chain_id
+        self._executor = executor
+        self._verified: dict[bytes, Transaction] = {}
+        self._bytes = 0
+
+    def open(self, raw: bytes) -> Transaction:
+        """An envelope that is well-formed, of this chain, valid for the application and signed by its client.
+
+        Raises Refused(TX_*, WRONG_CHAIN).
+        """
+        known = self._verified.get(raw)
+        if known is not None:
+            return known
+        transaction = open_transaction(raw, self._chain_id)
+        self._executor.validate(transaction)
+        if not transaction.signature_valid(ed25519.verify):
+            raise Refused(Reason.TX_SIGNATURE, "not signed by the client that it names")
+        return transaction
+
+    def remember(self, transactions: Iterable[Transaction]) -> None:
+        """Called in the event loop only."""
+        for transaction in transactions:
+            if transaction.raw not in self._verified:
+                self._verified[transaction.raw] = transaction
+                self._bytes += len(transaction.raw)
+        while len(self._verified) > REMEMBERED_MAX or self._bytes > REMEMBERED_BYTES_MAX:
+            oldest = next(iter(self._verified))
+            del self._verified[oldest]
+            self._bytes -= len(oldest)
+
+    def forget(self, raws: Iterable[bytes]) -> None:
+        """These are executed."""
+        for raw in raws:
+            if self._verified.pop(raw, None) is not None:
+                self._bytes -= len(raw)
+
+    def fresh_in(self, frame: bytes) -> list[bytes]:
+        """The envelopes in a peer's frame that have not been verified yet. Empty for what cannot be read: the
+        replica will say what is wrong with it."""
+        # msgpack: an array of 7, then the kind as a small integer. Anything else is not one of ours.
+        if len(frame) < 2 or frame[1] not in CARRIERS:
+            return []
+        try:
+            items = unpack(open_frame(frame).payload, limits.FRAME_BYTES_MAX)
+        except Refused:
+            return []
+        if type(items) is not tuple:
+            return []
+        return [item for item in items if type(item) is bytes and item not in self._verified]
+
+    def open_all(self, raws: Iterable[bytes]) -> list[Transaction]:
+        """Those of `raws` that are valid; stops at the first that is not. For worker threads."""
+        opened = []
+        for raw in raws:
+            try:
+                opened.append(self.open(raw))
+            except Refused:
+                break
+        return opened

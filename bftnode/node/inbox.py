@@ -1,0 +1,89 @@
+"""What waits for the replica: one bounded queue a peer, drained round robin, and one for clients.
+
+A peer whose queue is full is not read from until it has room (its reader waits here): it slows down nobody but
+itself (faults.md P33, W14). Clients are answered BUSY at their bound.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import trio
+
+from bftnode.protocol.transactions import Transaction
+from bftnode.replica.events import Event, Received, Submitted
+
+
+class PeerQueue:
+    """Frames of one peer."""
+
+    __slots__ = ("bytes", "frames", "room")
+
+    def __init__(self) -> None:
+        self.frames: deque[bytes] = deque()
+        self.bytes = 0
+        self.room = trio.Event()
+
+
+class Inbox:
+    """Filled by connections, emptied by the driver, in one event loop."""
+
+    def __init__(
+        self, members: Sequence[int], frames_max: int, bytes_max: int, submissions_max: int, turn_frames_max: int
+    ) -> None:
+        self._frames_max = frames_max
+        self._bytes_max = bytes_max
+        self._submissions_max = submissions_max
+        self._turn_frames_max = turn_frames_max
+        self._peers = {member: PeerQueue() for member in members}
+        self._submissions: list[Transaction] = []
+        self._events: deque[Event] = deque()
+        self._wake = trio.Event()
+
+    async def receive(self, member: int, frame: bytes) -> None:
+        """Take a frame of a peer; waits while its queue is full."""
+        queue = self._peers[member]
+        while len(queue.frames) >= self._frames_max or queue.bytes >= self._bytes_max:
+            await queue.room.wait()
+        queue.frames.append(frame)
+        queue.bytes += len(frame)
+        self._wake.set()
+
+    def submit(self, transactions: Sequence[Transaction]) -> bool:
+        """Take opened client envelopes; False: full, try again."""
+        if len(self._submissions) + len(transactions) > self._submissions_max:
+            return False
+        self._submissions.extend(transactions)
+        self._wake.set()
+        return True
+
+    def put(self, event: Event) -> None:
+        """Take an event of our own making (bounded by what caused it)."""
+        self._events.append(event)
+        self._wake.set()
+
+    async def wait(self, deadline_s: float) -> None:
+        """Until there is something to do, or the deadline (seconds on trio's clock)."""
+        if not self._wake.is_set():
+            with trio.move_on_at(deadline_s):
+                await self._wake.wait()
+
+    def take(self) -> list[Event]:
+        """One turn's events: ours first, then a bounded number of every peer's, then all submissions."""
+        events = list(self._events)
+        self._events.clear()
+        left = False
+        for member, queue in self._peers.items():
+            frames = queue.frames
+            for _ in range(min(len(frames), self._turn_frames_max)):
+                frame = frames.popleft()
+                queue.bytes -= len(frame)
+                events.append(Received(member, frame))
+            left = left or bool(frames)
+            queue.room.set()
+            queue.room = trio.Event()
+        if self._submissions:
+            events.append(Submitted(tuple(self._submissions)))
+            self._submissions = []
+        if not left:
+            self._wake = trio.Event()
+        return events
