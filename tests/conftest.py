@@ -1,19 +1,13 @@
 """What all tests share: the check that `covers` names faults that exist, and hypothesis without a clock."""
 
-from pathlib import Path
-
 import hypothesis
 import pytest
+
+from tests.faults import FAULTS
 
 # A deadline would make a test of a pure function depend on what else the machine does.
 hypothesis.settings.register_profile("bftnode", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("bftnode")
-
-FAULTS = frozenset(
-    line
-    for line in (Path(__file__).parent / "faults.txt").read_text(encoding="ascii").splitlines()
-    if line and not line.startswith("#")
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,7 +44,7 @@ class Context(NamedTuple):
     """Where and for whom an operation is applied."""
 
     seq: int  # height of the block
-    index: int  # the envelope's leaf in the log
+    log_index: int  # the envelope's leaf in the log
     time_ms: int  # agreed time of the block
     client: bytes  # the Ed25519 public key that signed
 
@@ -63,8 +63,9 @@ class Application(ABC):
     def apply(self, state: State, operation: bytes, context: Context) -> bytes:
         """Apply a valid operation and return its result.
 
-        Raises Refused to reject it: then nothing that it wrote stays. Anything else that it raises is a broken
-        application and stops the node.
+        Raises Refused to reject it: then nothing that it wrote stays, and of the refusal only the reason's code does
+        (its sentence may come from a library, and libraries have versions). Anything else that it raises is a
+        broken application and stops the node. A result of more than limits.RESULT_BYTES_MAX is a rejection too.
         """
 
     @abstractmethod

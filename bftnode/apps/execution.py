@@ -1,19 +1,23 @@
 """Executing a block: every envelope in order, exactly once, each operation with its own result.
 
 The replicated state is one ordered map: the application's entries under b"a", clients and their nonce windows
-under b"c", results by (client, nonce) under b"r". All of it is covered by the state digest, so it is part of what
-a checkpoint certifies (faults.md K13). Execution decides deterministically what agreement let through: an
-envelope with a used nonce, of a removed client or past its time executes as a rejection, alike everywhere
-(docs/protocol.md, "Transactions"; N20). A client signature is not judged again here: what is committed is
-executed as ordered.
+under b"c", results by (client, nonce) under b"r", how many are admitted under b"n". All of it is covered by the
+state digest, so it is part of what a checkpoint certifies (faults.md K13). Execution decides deterministically
+what agreement let through: an envelope with a used nonce, of a removed client or past its time executes as a
+rejection, alike everywhere (docs/protocol.md, "Transactions"; N20). A client signature is not judged again here:
+what is committed is executed as ordered.
+
+What a refused operation leaves in the state is its code alone. The sentence beside it is for people and may come
+from a library; were it kept, two versions of msgspec would be two different states (K10).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from bisect import bisect_left, insort
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from bftnode.apps.contract import Application, Context, ReadableState, StateDigest
 from bftnode.protocol import limits
-from bftnode.protocol.codec import Byte, PublicKey, Wire, decode, encode
+from bftnode.protocol.codec import Byte, PublicKey, UInt, Wire, decoder_of, encode
 from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT, ClientRecord, ClientWindow
@@ -23,13 +27,18 @@ from bftnode.protocol.transactions import Transaction
 APPLICATION_PREFIX = b"a"
 CLIENT_PREFIX = b"c"
 RESULT_PREFIX = b"r"
-COUNT_KEY = b"n"  # how many clients are admitted
+COUNT_KEY = b"n"
 
 SYSTEM = 0
 APPLICATION = 1
 
 ADMIT = 1
 REMOVE = 2
+
+T = TypeVar("T")
+
+_APPLICATION_BYTE = bytes((APPLICATION,))
+_SYSTEM_BYTE = bytes((SYSTEM,))
 
 
 class SystemOperation(Wire, frozen=True):
@@ -40,13 +49,43 @@ class SystemOperation(Wire, frozen=True):
     role: Byte
 
 
+class Counts(Wire, frozen=True):
+    """What stands under COUNT_KEY, so that no limit needs a walk over a million clients."""
+
+    clients: UInt  # admitted, administrators among them
+    administrators: UInt
+
+
+_open_system: Callable[[bytes], SystemOperation] = decoder_of(SystemOperation, 64)
+_open_counts: Callable[[bytes], Counts] = decoder_of(Counts, 64)
+_open_client: Callable[[bytes], ClientRecord] = decoder_of(ClientRecord, 4096)
+
+
 def application_operation(operation: bytes) -> bytes:
     """An application's operation as it stands in an envelope."""
-    return bytes((APPLICATION,)) + operation
+    return _APPLICATION_BYTE + operation
 
 
 def system_operation(operation: SystemOperation) -> bytes:
-    return bytes((SYSTEM,)) + encode(operation)
+    return _SYSTEM_BYTE + encode(operation)
+
+
+def open_system_operation(operation: bytes) -> SystemOperation:
+    """Raises Refused(TX_INVALID_OPERATION).
+
+    Whether the key is one that we would admit is not looked at here: that takes 30 microseconds, an envelope has
+    4096 operations, and only an administrator may ask for it.
+    """
+    if operation[:1] != _SYSTEM_BYTE:
+        raise Refused(Reason.TX_INVALID_OPERATION, "an operation starts with 0 (system) or 1 (application)")
+    try:
+        system = _open_system(operation[1:])
+    except Refused as refused:
+        raise Refused(Reason.TX_INVALID_OPERATION, refused.detail) from None
+    roles = (CLIENT, ADMINISTRATOR) if system.action == ADMIT else (0,)
+    if system.action not in (ADMIT, REMOVE) or system.role not in roles:
+        raise Refused(Reason.TX_INVALID_OPERATION, "ADMIT takes role 1 or 2, REMOVE takes role 0")
+    return system
 
 
 def result_key(client: bytes, nonce: int) -> bytes:
@@ -64,13 +103,15 @@ class Execution(NamedTuple):
 class Overlay:
     """The map during one block: reads fall through to the state before it, writes stay here.
 
-    `checkpoint` and `rollback` undo one operation.
+    `checkpoint` and `rollback` undo one operation. What the base raises is never `Refused`: a disk that cannot be
+    read is no property of an operation.
     """
 
     def __init__(self, base: ReadableState) -> None:
         self._base = base
         self.changes: dict[bytes, bytes | None] = {}
-        self._undo: list[tuple[bytes, bool, bytes | None]] | None = None
+        self._undo: list[tuple[bytes, bool, bytes | None]] = []
+        self._sorted: list[bytes] | None = None  # the keys of `changes`; most blocks never scan and never pay for it
 
     def get(self, key: bytes) -> bytes | None:
         if key in self.changes:
@@ -78,33 +119,45 @@ class Overlay:
         return self._base.get(key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        if self._undo is not None:
-            self._undo.append((key, key in self.changes, self.changes.get(key)))
+        had = key in self.changes
+        self._undo.append((key, had, self.changes[key] if had else None))
+        if not had and self._sorted is not None:
+            insort(self._sorted, key)
         self.changes[key] = value
 
     def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
-        inside = [key for key in self.changes if key >= start and (end is None or key < end)]
-        if not inside:
+        if self._sorted is None:
+            self._sorted = sorted(self.changes)
+        keys = self._sorted
+        last = len(keys) if end is None else bisect_left(keys, end)
+        if bisect_left(keys, start) >= last:
             return self._base.scan(start, end, limit)
-        # Each deleted key can hide one entry of the base, so that many more are asked for.
-        merged: dict[bytes, bytes | None] = dict(self._base.scan(start, end, limit + len(inside)))
-        beyond = max(merged) if len(merged) == limit + len(inside) else None
-        for key in inside:
-            if beyond is None or key <= beyond:
-                merged[key] = self.changes[key]
-        present = [(key, value) for key, value in sorted(merged.items()) if value is not None]
-        return present[:limit]
+        found: list[tuple[bytes, bytes]] = []
+        while len(found) < limit:
+            asked = max(limit - len(found), 16)  # by ones it would crawl over what this block deleted
+            page = self._base.scan(start, end, asked)
+            # A full page says nothing about what follows its last key; a short one is followed by nothing.
+            beyond = page[-1][0] + b"\x00" if len(page) == asked else None
+            mine = keys[bisect_left(keys, start) : last if beyond is None else bisect_left(keys, beyond, hi=last)]
+            merged: dict[bytes, bytes | None] = dict(page)
+            merged.update((key, self.changes[key]) for key in mine)
+            found += [(key, value) for key, value in sorted(merged.items()) if value is not None]
+            if beyond is None:
+                break
+            start = beyond
+        return found[:limit]
 
     def checkpoint(self) -> None:
         self._undo = []
 
     def rollback(self) -> None:
-        assert self._undo is not None, "rollback follows checkpoint"
         for key, had, value in reversed(self._undo):
             if had:
                 self.changes[key] = value
-            else:
-                del self.changes[key]
+                continue
+            del self.changes[key]
+            if self._sorted is not None:
+                del self._sorted[bisect_left(self._sorted, key)]
         self._undo = []
 
 
@@ -134,6 +187,7 @@ class Executor:
     """Executes blocks of one chain on whatever map it is handed."""
 
     def __init__(self, application: Application, administrators: Sequence[bytes], clients_max: int) -> None:
+        assert len(set(administrators)) == len(administrators) > 0, "a checked genesis names different administrators"
         self.application = application
         self._administrators = tuple(administrators)
         self._clients_max = clients_max
@@ -143,13 +197,13 @@ class Executor:
         changes: dict[bytes, bytes | None] = {
             CLIENT_PREFIX + key: encode(ClientWindow(ADMINISTRATOR).record()) for key in self._administrators
         }
-        changes[COUNT_KEY] = encode(len(self._administrators))
+        changes[COUNT_KEY] = encode(Counts(len(self._administrators), len(self._administrators)))
         return changes
 
     def validate(self, transaction: Transaction) -> None:
         """Refuse an envelope with an operation that can never be applied. Raises Refused(TX_INVALID_OPERATION)."""
         for operation in transaction.body.operations:
-            if operation[:1] == b"\x01":
+            if operation[:1] == _APPLICATION_BYTE:
                 self.application.validate(operation[1:])
             else:
                 open_system_operation(operation)
@@ -158,113 +212,114 @@ class Executor:
         self, seq: int, time_ms: int, first_index: int, transactions: Sequence[Transaction], base: ReadableState
     ) -> Execution:
         """The results of a block's envelopes, in order, and what they change in `base`."""
-        overlay = Overlay(base)
-        clients: dict[bytes, int] = {}
-        windows: dict[bytes, ClientWindow | None] = {}
-        results = []
-        for offset, transaction in enumerate(transactions):
-            body = transaction.body
-            context = Context(seq, first_index + offset, time_ms, body.client)
-            if body.client not in windows:
-                windows[body.client] = _load_window(overlay, body.client)
-            window = windows[body.client]
-            code = _refusal(window, body.nonce, body.valid_until, seq)
-            if code is not None:
-                results.append(TransactionResult(transaction.id, seq, context.index, code, ()))
-                continue
-            assert window is not None, "an unknown client was refused"
-            for nonce in window.use(body.nonce):
-                overlay.put(result_key(body.client, nonce), None)
-            outcome = tuple(
-                self._apply(overlay, operation, context, window.role, windows, clients) for operation in body.operations
-            )
-            result = TransactionResult(transaction.id, seq, context.index, "", outcome)
-            overlay.put(result_key(body.client, body.nonce), encode(result))
-            results.append(result)
-        for client, final in windows.items():
-            if final is not None:
-                overlay.put(CLIENT_PREFIX + client, encode(final.record()))
-        return Execution(results, overlay.changes, clients)
+        turn = _BlockTurn(self.application, self._clients_max, base)
+        results = [
+            turn.execute(transaction, Context(seq, first_index + offset, time_ms, transaction.body.client))
+            for offset, transaction in enumerate(transactions)
+        ]
+        return Execution(results, turn.finish(), turn.clients)
 
-    def _apply(
-        self,
-        overlay: Overlay,
-        operation: bytes,
-        context: Context,
-        role: int,
-        windows: dict[bytes, ClientWindow | None],
-        clients: dict[bytes, int],
-    ) -> OperationResult:
-        overlay.checkpoint()
+
+class _BlockTurn:
+    """One block being executed: the overlay, and the windows of the clients that it met."""
+
+    def __init__(self, application: Application, clients_max: int, base: ReadableState) -> None:
+        self.clients: dict[bytes, int] = {}
+        self._application = application
+        self._clients_max = clients_max
+        self._overlay = Overlay(base)
+        self._scoped = Scoped(self._overlay)
+        self._windows: dict[bytes, ClientWindow | None] = {}
+        self._touched: dict[bytes, ClientWindow] = {}
+
+    def execute(self, transaction: Transaction, context: Context) -> TransactionResult:
+        """One envelope: rejected as a whole, or its nonce is used and each operation has a result."""
+        body, seq = transaction.body, context.seq
+        window = self._window(body.client)
+        code = _refusal(window, body.nonce, body.valid_until, seq)
+        if code is not None:
+            return TransactionResult(transaction.id, seq, context.log_index, str(code), ())
+        assert window is not None, "an unknown client was refused"
+        for gone in window.use(body.nonce):
+            self._overlay.put(result_key(body.client, gone), None)
+        self._touched[body.client] = window
+        outcome, room = [], limits.RESULTS_BYTES_MAX
+        for operation in body.operations:
+            # The role is read each time: an administrator may remove itself in the middle of its envelope.
+            done = self._apply(operation, context, window.role, min(room, limits.RESULT_BYTES_MAX))
+            room -= len(done.value)
+            outcome.append(done)
+        result = TransactionResult(transaction.id, seq, context.log_index, "", tuple(outcome))
+        self._overlay.put(result_key(body.client, body.nonce), encode(result))
+        return result
+
+    def finish(self) -> dict[bytes, bytes | None]:
+        """All that the block changes, the windows that it touched included."""
+        for client, window in self._touched.items():
+            self._overlay.put(CLIENT_PREFIX + client, encode(window.record()))
+        return self._overlay.changes
+
+    def _apply(self, operation: bytes, context: Context, role: int, room: int) -> OperationResult:
+        """One operation: all of it and its value, or nothing of it and a code."""
+        self._overlay.checkpoint()
+        if operation[:1] != _APPLICATION_BYTE:
+            code = self._apply_system(operation, role)
+            return OperationResult("" if code is None else str(code), b"")
+        content = operation[1:]
         try:
-            if operation[:1] == b"\x01":
-                self.application.validate(operation[1:])
-                value = self.application.apply(Scoped(overlay), operation[1:], context)
-                if len(value) > limits.RESULT_BYTES_MAX:
-                    raise Refused(Reason.TX_INVALID_OPERATION, "the result is too large")
-                return OperationResult("", value)
-            self._apply_system(overlay, operation, role, windows, clients)
-            return OperationResult("", b"")
+            # Not every replica saw this block before it was certified, and none judges it again.
+            self._application.validate(content)
+        except Refused:
+            return OperationResult(str(Reason.TX_INVALID_OPERATION), b"")
+        try:
+            value = self._application.apply(self._scoped, content, context)
         except Refused as refused:
-            overlay.rollback()
-            return OperationResult(str(refused.reason), refused.detail.encode()[:200])
+            self._overlay.rollback()
+            return OperationResult(str(refused.reason), b"")
+        if len(value) > room:
+            self._overlay.rollback()
+            return OperationResult(str(Reason.TX_RESULT_SIZE), b"")
+        return OperationResult("", value)
 
-    def _apply_system(
-        self,
-        overlay: Overlay,
-        operation: bytes,
-        role: int,
-        windows: dict[bytes, ClientWindow | None],
-        clients: dict[bytes, int],
-    ) -> None:
-        system = open_system_operation(operation)
-        if role != ADMINISTRATOR:
-            raise Refused(Reason.TX_DENIED, "only an administrator admits or removes clients")
-        if system.client not in windows:
-            windows[system.client] = _load_window(overlay, system.client)
-        window = windows[system.client]
-        count = decode(overlay.get(COUNT_KEY) or b"\x00", int, 16)
-        admitted = window is not None and window.role != 0
-        if system.action == ADMIT:
-            if not admitted and count >= self._clients_max:
-                raise Refused(Reason.CLIENT_LIMIT, f"{count} clients are admitted; the genesis allows no more")
-            # A client that comes back keeps its used nonces: nothing of it can be replayed.
-            window = window or ClientWindow(system.role)
-            window.role = system.role
-            overlay.put(COUNT_KEY, encode(count + (not admitted)))
-        else:
-            if window is None or not admitted:
-                raise Refused(Reason.NOT_FOUND, "no such client")
-            if window.role == ADMINISTRATOR and self._is_last_administrator(overlay, windows, system.client):
-                raise Refused(Reason.TX_DENIED, "the last administrator cannot be removed")
-            window.role = 0
-            overlay.put(COUNT_KEY, encode(count - 1))
-        windows[system.client] = window
-        clients[system.client] = window.role
+    def _apply_system(self, operation: bytes, role: int) -> Reason | None:
+        """Admit or remove a client, or the reason why not. Every guard stands before the first change."""
+        try:
+            system = open_system_operation(operation)
+            if role != ADMINISTRATOR:
+                return Reason.TX_DENIED
+            if system.action == ADMIT:
+                check_public_key(system.client)
+        except Refused:
+            return Reason.TX_INVALID_OPERATION
+        window = self._window(system.client)
+        before, after = (0 if window is None else window.role), system.role
+        if system.action == REMOVE and before == 0:
+            return Reason.NOT_FOUND
+        stored = self._overlay.get(COUNT_KEY)
+        assert stored is not None, "the initial state has counts"
+        counts = _open_own(_open_counts, stored)
+        clients = counts.clients - (before != 0) + (after != 0)
+        administrators = counts.administrators - (before == ADMINISTRATOR) + (after == ADMINISTRATOR)
+        if clients > counts.clients and clients > self._clients_max:
+            return Reason.CLIENT_LIMIT
+        if administrators == 0:
+            # Removed or demoted, the last one would leave a cluster that nobody can administer.
+            return Reason.TX_DENIED
+        if after == before:
+            return None
+        # A client that comes back keeps its used nonces: nothing of it can be replayed.
+        window = window or ClientWindow(after)
+        window.role = after
+        self._windows[system.client] = self._touched[system.client] = window
+        self._overlay.put(COUNT_KEY, encode(Counts(clients, administrators)))
+        self.clients[system.client] = after
+        return None
 
-    @staticmethod
-    def _is_last_administrator(overlay: Overlay, windows: dict[bytes, ClientWindow | None], client: bytes) -> bool:
-        roles = {
-            key[1:]: decode(value, ClientRecord, 4096).role
-            for key, value in overlay.scan(CLIENT_PREFIX, b"d", 10_000_000)
-        }
-        roles.update({key: window.role for key, window in windows.items() if window is not None})
-        return not any(role == ADMINISTRATOR for key, role in roles.items() if key != client)
-
-
-def open_system_operation(operation: bytes) -> SystemOperation:
-    """Raises Refused(TX_INVALID_OPERATION)."""
-    if operation[:1] != b"\x00":
-        raise Refused(Reason.TX_INVALID_OPERATION, "an operation starts with 0 (system) or 1 (application)")
-    try:
-        system = decode(operation[1:], SystemOperation, 64)
-        check_public_key(system.client)
-    except Refused as refused:
-        raise Refused(Reason.TX_INVALID_OPERATION, refused.detail) from None
-    roles = (CLIENT, ADMINISTRATOR) if system.action == ADMIT else (0,)
-    if system.action not in (ADMIT, REMOVE) or system.role not in roles:
-        raise Refused(Reason.TX_INVALID_OPERATION, "ADMIT takes role 1 or 2, REMOVE takes role 0")
-    return system
+    def _window(self, client: bytes) -> ClientWindow | None:
+        if client not in self._windows:
+            raw = self._overlay.get(CLIENT_PREFIX + client)
+            self._windows[client] = None if raw is None else ClientWindow.load(_open_own(_open_client, raw))
+        return self._windows[client]
 
 
 def advance_digest(digest: StateDigest, changes: dict[bytes, bytes | None], base: ReadableState) -> None:
@@ -273,9 +328,12 @@ def advance_digest(digest: StateDigest, changes: dict[bytes, bytes | None], base
         digest.replace(key, base.get(key), value)
 
 
-def _load_window(overlay: Overlay, client: bytes) -> ClientWindow | None:
-    raw = overlay.get(CLIENT_PREFIX + client)
-    return None if raw is None else ClientWindow.load(decode(raw, ClientRecord, 4096))
+def _open_own(reader: Callable[[bytes], T], raw: bytes) -> T:
+    """Read what we wrote ourselves. A failure is a broken state, never a refused operation."""
+    try:
+        return reader(raw)
+    except Refused as refused:
+        raise AssertionError(f"our own state does not decode: {refused}") from refused
 
 
 def _refusal(window: ClientWindow | None, nonce: int, valid_until: int, seq: int) -> Reason | None:

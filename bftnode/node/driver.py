@@ -14,7 +14,6 @@ import trio
 
 from bftnode.node.envelopes import INLINE_MAX, Envelopes
 from bftnode.node.inbox import Inbox
-from bftnode.protocol.errors import Reason
 from bftnode.protocol.results import TransactionResult
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
@@ -32,7 +31,8 @@ from bftnode.replica.effects import (
     StoreBlock,
 )
 from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Tick
-from bftnode.storage.store import Committed, DiskFull, Storage, Turn
+from bftnode.storage.errors import DiskFull
+from bftnode.storage.store import Committed, Storage, Turn
 
 
 class Mouth(Protocol):
@@ -86,6 +86,11 @@ class Driver:
         self._now = now
         self.turns = 0
         self.disk_full = False
+
+    @property
+    def log_size(self) -> int:
+        """Entries in the committed log."""
+        return self.replica.chain.head.block.header.log_size
 
     async def run(self) -> None:
         """For ever. Raises what means that this node must stop: a broken disk, a broken belief."""
@@ -162,7 +167,7 @@ class Driver:
 
     async def _persist(self, turn: Turn) -> list[Committed]:
         """Durable when it returns. Waits for room on the disk as long as it takes."""
-        if turn.is_empty():
+        if not (turn.journal or turn.blocks or turn.appends or turn.drops):
             return []
         while True:
             try:
@@ -189,7 +194,3 @@ class Driver:
             self._inbox.put(RunRead(read.to, read.first, (), None))
         else:
             self._inbox.put(RunRead(read.to, read.first, run[0], run[1]))
-
-
-BUSY_REASONS = frozenset({Reason.BUSY, Reason.NOT_READY, Reason.DISK_FULL})
-"""Refusals that pass: the client tries again."""

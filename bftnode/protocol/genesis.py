@@ -6,7 +6,6 @@ a machine may move without a new cluster, and the pins protect against the wrong
 """
 
 import base64
-import binascii
 import hashlib
 import tomllib
 from typing import Annotated
@@ -14,13 +13,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bftnode.protocol.codec import encode
+from bftnode.protocol.codec import UInt, encode
 from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership, Parameters
 
 GENESIS_DOMAIN = b"bftnode/v1/genesis\x00"
 GENESIS_BYTES_MAX = 1024 * 1024
+
+# tomllib raises a plain ValueError for an integer of more digits than Python converts.
+_UNREADABLE = (ValueError, msgspec.ValidationError, RecursionError)
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z", max_length=260)]
@@ -40,12 +42,12 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ParametersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[parameters] of the file; see membership.Parameters for what each one bounds."""
 
-    block_transactions_max: int = 2000
-    block_bytes_max: int = 1024 * 1024
-    window: int = 8
-    checkpoint_interval: int = 128
-    clock_skew_ms: int = 30_000
-    clients_max: int = 10_000
+    block_transactions_max: UInt = 2000
+    block_bytes_max: UInt = 1024 * 1024
+    window: UInt = 8
+    checkpoint_interval: UInt = 128
+    clock_skew_ms: UInt = 30_000
+    clients_max: UInt = 10_000
 
 
 class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,12 +95,12 @@ def certificate_pin(pem: str) -> bytes:
 
 def certificate_der(pem: str) -> bytes:
     """Raises Refused(CONFIGURATION)."""
-    lines = [line.strip() for line in pem.strip().splitlines()]
+    lines = [line.strip() for line in pem.strip().split("\n")]
     if len(lines) < 3 or lines[0] != "-----BEGIN CERTIFICATE-----" or lines[-1] != "-----END CERTIFICATE-----":
         raise Refused(Reason.CONFIGURATION, "tls_certificate is not one PEM certificate")
     try:
         return base64.b64decode("".join(lines[1:-1]), validate=True)
-    except binascii.Error:
+    except ValueError:  # also what is not ASCII, which is no binascii.Error
         raise Refused(Reason.CONFIGURATION, "tls_certificate is not one PEM certificate") from None
 
 
@@ -115,10 +117,12 @@ def make_genesis(
 def check_genesis(genesis: Genesis) -> None:
     """Raises Refused(CONFIGURATION | AUTH_WEAK_KEY) naming what cannot work."""
     genesis.membership()
-    for field in ("name", "tls_certificate", "peer_address", "client_address"):
+    for field in ("name", "peer_address", "client_address"):
         values = [getattr(member, field) for member in genesis.members]
         if len(set(values)) != len(values):
             raise Refused(Reason.CONFIGURATION, f"two members have the same {field}")
+    if len({certificate_pin(member.tls_certificate) for member in genesis.members}) != len(genesis.members):
+        raise Refused(Reason.CONFIGURATION, "two members have the same tls_certificate")
     if genesis.administrators != sorted(set(genesis.administrators)):
         raise Refused(Reason.CONFIGURATION, "administrators are sorted and differ")
     for key in genesis.administrator_keys():
@@ -131,10 +135,14 @@ def parse_genesis(text: str) -> Genesis:
         raise Refused(Reason.CONFIGURATION, f"a genesis is at most {GENESIS_BYTES_MAX} bytes")
     try:
         genesis = msgspec.convert(tomllib.loads(text), Genesis, strict=True)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise Refused(Reason.CONFIGURATION, str(error)) from None
+    except _UNREADABLE as error:
+        raise Refused(Reason.CONFIGURATION, _one_line(error)) from None
     check_genesis(genesis)
     return genesis
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def write_genesis(genesis: Genesis) -> str:
@@ -177,8 +185,8 @@ def parse_member(text: str) -> Member:
     """Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
     try:
         member = msgspec.convert(tomllib.loads(text), Member, strict=True)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise Refused(Reason.CONFIGURATION, str(error)) from None
+    except _UNREADABLE as error:
+        raise Refused(Reason.CONFIGURATION, _one_line(error)) from None
     check_public_key(bytes.fromhex(member.public_key))
     certificate_pin(member.tls_certificate)
     return member

@@ -1,0 +1,181 @@
+"""The log application: records that are appended and never change, read by their index.
+
+The state holds each record under its index and how many there are; it is read by queries. What an entry of the
+replicated log is (an envelope) and what a record is are two things: one envelope may append many records, and
+`Record.log_index` names its envelope, for which any replica gives a receipt. docs/applications.md.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
+
+from bftnode.apps.contract import Application, Context, ReadableState, Refused, State
+from bftnode.protocol import limits
+from bftnode.protocol.codec import PublicKey, UInt, Wire, decoder_of, encode
+from bftnode.protocol.errors import Reason
+
+RECORD_BYTES_MAX = 192 * 1024
+"""One record's data. A longer one is refused as malformed; an envelope has room for this one and its signature."""
+
+PAGE_BYTES_MAX = 256 * 1024
+"""A range's answer ends before the record that would exceed this. One record is always in it."""
+
+PAGE_RECORDS_MAX = 1000
+"""A range that asks for more records is refused as malformed."""
+
+_SIZE_KEY = b"n"
+_RECORD_PREFIX = b"r"
+_RECORD_OVERHEAD_BYTES = 80  # the most that its other fields add to a record's data
+_READ_AHEAD = 16  # records read from the map at a time
+
+
+class Append(Wire, frozen=True, tag=1):
+    data: Annotated[bytes, Meta(max_length=RECORD_BYTES_MAX)]
+
+
+class Read(Wire, frozen=True, tag=1):
+    """The record at `index`."""
+
+    index: UInt
+
+
+class Range(Wire, frozen=True, tag=2):
+    """At most `limit` records from index `first` on, in order."""
+
+    first: UInt
+    limit: Annotated[int, Meta(ge=1, le=PAGE_RECORDS_MAX)]
+
+
+Query = Read | Range
+
+
+class Record(Wire, frozen=True):
+    index: UInt  # the place among the records, from 0
+    log_index: UInt  # the leaf of its envelope in the replicated log, for a receipt
+    seq: UInt  # the height of its block
+    time_ms: UInt  # the agreed time of its block: milliseconds since 1970
+    client: PublicKey  # who signed it
+    data: bytes
+
+
+class Appended(Wire, frozen=True, tag=1):
+    """The index that the record was given."""
+
+    index: UInt
+
+
+class Found(Wire, frozen=True, tag=2):
+    """What a Read answered; None: there is no such record yet."""
+
+    record: Record | None
+
+
+class Page(Wire, frozen=True, tag=3):
+    """What a Range answered, and how many records there are: the next range starts after the last one here."""
+
+    records: tuple[Record, ...]
+    size: UInt
+
+
+Answer = Appended | Found | Page
+
+_read_append: Callable[[bytes], Append] = decoder_of(Append, limits.TRANSACTION_BYTES_MAX)
+_read_query: Callable[[bytes], Query] = decoder_of(Query, 64)
+_read_answer: Callable[[bytes], Answer] = decoder_of(Answer, PAGE_BYTES_MAX + RECORD_BYTES_MAX)
+_read_record: Callable[[bytes], Record] = decoder_of(Record, RECORD_BYTES_MAX + _RECORD_OVERHEAD_BYTES)
+
+
+class Records(Application):
+    """Append-only records of up to 192 KiB. Nothing that was appended is ever written again."""
+
+    def validate(self, operation: bytes) -> None:
+        open_append(operation)
+
+    def apply(self, state: State, operation: bytes, context: Context) -> bytes:
+        data = open_append(operation).data
+        index = _size(state)
+        record = Record(index, context.log_index, context.seq, context.time_ms, context.client, data)
+        state.put(_record_key(index), encode(record))
+        state.put(_SIZE_KEY, (index + 1).to_bytes(8, "big"))
+        return encode(Appended(index))
+
+    def query(self, state: ReadableState, query: bytes) -> bytes:
+        """Raises Refused(TX_INVALID_OPERATION)."""
+        request = open_query(query)
+        return encode(_read(state, request) if isinstance(request, Read) else _range(state, request))
+
+
+def _record_key(index: int) -> bytes:
+    return _RECORD_PREFIX + index.to_bytes(8, "big")
+
+
+def _size(state: ReadableState) -> int:
+    stored = state.get(_SIZE_KEY)
+    return 0 if stored is None else int.from_bytes(stored, "big")
+
+
+def _read(state: ReadableState, request: Read) -> Found:
+    stored = state.get(_record_key(request.index))
+    return Found(None if stored is None else _read_record(stored))
+
+
+def _range(state: ReadableState, request: Range) -> Page:
+    records: list[Record] = []
+    size, room = _size(state), PAGE_BYTES_MAX
+    at, end = request.first, min(request.first + request.limit, size)
+    while at < end:
+        for _, stored in state.scan(_record_key(at), _record_key(end), _READ_AHEAD):
+            room -= len(stored)
+            if records and room < 0:
+                return Page(tuple(records), size)
+            records.append(_read_record(stored))
+        at += _READ_AHEAD
+    return Page(tuple(records), size)
+
+
+def open_append(raw: bytes) -> Append:
+    """Raises Refused(TX_INVALID_OPERATION)."""
+    try:
+        return _read_append(raw)
+    except Refused as refused:
+        raise Refused(Reason.TX_INVALID_OPERATION, refused.detail) from None
+
+
+def open_query(raw: bytes) -> Query:
+    """Raises Refused(TX_INVALID_OPERATION)."""
+    try:
+        return _read_query(raw)
+    except Refused as refused:
+        raise Refused(Reason.TX_INVALID_OPERATION, refused.detail) from None
+
+
+def open_answer(raw: bytes) -> Answer:
+    """What an append or a query answered. Raises Refused(CODEC_*)."""
+    return _read_answer(raw)
+
+
+def append(data: bytes) -> bytes:
+    """An operation; its result is `Appended`. Raises Refused(TX_INVALID_OPERATION) for a record that is too long."""
+    raw = encode(Append(data))
+    open_append(raw)
+    return raw
+
+
+def read(index: int) -> bytes:
+    """A query; its answer is `Found`. Raises, like `read_range`, Refused(TX_INVALID_OPERATION) beyond a limit."""
+    return _build(Read(index))
+
+
+def read_range(first: int, limit: int = 100) -> bytes:
+    """A query; its answer is a `Page`."""
+    return _build(Range(first, limit))
+
+
+def _build(query: Query) -> bytes:
+    try:
+        raw = encode(query)
+    except OverflowError:
+        raise Refused(Reason.TX_INVALID_OPERATION, "an index beyond 64 bits") from None
+    open_query(raw)
+    return raw

@@ -1,0 +1,327 @@
+"""What clients' connections ask of a node, answered from the replica, the storage and the application.
+
+Answers about a transaction go to everyone who submitted it here or waits for it. A result that was kept answers a
+resubmission (docs/protocol.md, "Transactions"); what is older than its nonce's window is FORGOTTEN.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from bftnode import __version__
+from bftnode.api.backend import Subscriber
+from bftnode.apps.execution import Executor, Scoped
+from bftnode.net.network import PeerNetwork
+from bftnode.node.driver import Driver
+from bftnode.node.envelopes import INLINE_MAX, Envelopes
+from bftnode.node.inbox import Inbox
+from bftnode.node.telemetry import Notes
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
+from bftnode.protocol.client_messages import (
+    STATUS_BLOCKS_MAX,
+    Ack,
+    BlockStatus,
+    Entry,
+    Forgotten,
+    Nack,
+    NodeStatus,
+    PeerStatus,
+    PendingStatus,
+    Reject,
+    Result,
+    Unknown,
+    envelope_id,
+)
+from bftnode.protocol.codec import encode
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.genesis import Genesis
+from bftnode.protocol.receipts import Receipt
+from bftnode.protocol.results import TransactionResult
+from bftnode.protocol.transactions import Transaction
+from bftnode.replica.effects import Accuse, Answer, Note
+from bftnode.replica.position import Quarantine
+from bftnode.storage.store import Storage
+
+PASSING = frozenset({Reason.BUSY, Reason.NOT_READY, Reason.DISK_FULL})
+"""Refusals that pass: NACK, the client tries again. All others are REJECT."""
+
+FORGIVEN = frozenset(
+    {str(item) for item in (Reason.OUT_OF_WINDOW, Reason.STALE, Reason.REPLAY, Reason.BAD_TIME, Reason.UNREQUESTED)}
+)
+"""Refusals that a correct peer can cause by being ahead, behind, or late; they are counted, not held against it."""
+
+
+class NodeBackend:
+    """Serves api/ and listens to the driver. `introduce` comes before anything else."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        me: int,
+        storage: Storage,
+        executor: Executor,
+        inbox: Inbox,
+        envelopes: Envelopes,
+        network: PeerNetwork,
+    ) -> None:
+        self._genesis = genesis
+        self._me = me
+        self._storage = storage
+        self._executor = executor
+        self._inbox = inbox
+        self._envelopes = envelopes
+        self._network = network
+        self._driver: Driver | None = None
+        self._waiting: dict[bytes, list[Subscriber]] = {}
+        self._of: dict[Subscriber, set[bytes]] = {}
+        self._grown = trio.Event()
+        self.notes = Notes()
+
+    def introduce(self, driver: Driver) -> None:
+        self._driver = driver
+
+    # ---- api: transactions
+
+    def client_role(self, public_key: bytes) -> int:
+        """0: not admitted."""
+        assert self._driver is not None, "introduced"
+        window = self._driver.replica.clients.get(public_key)
+        return 0 if window is None else window.role
+
+    def highest_nonce(self, public_key: bytes) -> int:
+        assert self._driver is not None, "introduced"
+        window = self._driver.replica.clients.get(public_key)
+        return 0 if window is None else window.highest
+
+    async def submit(self, envelopes: Sequence[bytes], subscriber: Subscriber) -> None:
+        """Check, verify and hand over; every envelope is answered, now or when it has been executed."""
+        assert self._driver is not None, "introduced"
+        if self._driver.disk_full:
+            subscriber.deliver([encode(Nack(envelope_id(raw), str(Reason.DISK_FULL))) for raw in envelopes])
+            return
+        if len(envelopes) > INLINE_MAX:
+            opened = await trio.to_thread.run_sync(self._open_all, envelopes)
+        else:
+            opened = self._open_all(envelopes)
+        good = [item for item in opened if isinstance(item, Transaction)]
+        if len(good) < len(opened):
+            subscriber.deliver(
+                [
+                    encode(Reject(envelope_id(raw), str(item.reason)))
+                    for raw, item in zip(envelopes, opened, strict=True)
+                    if isinstance(item, Refused)
+                ]
+            )
+        self._envelopes.remember(good)
+        for transaction in good:
+            self._subscribe(transaction.id, subscriber)
+        if good and not self._inbox.submit(good):
+            for transaction in good:
+                self._unsubscribe(transaction.id, subscriber)
+            subscriber.deliver([encode(Nack(transaction.id, str(Reason.BUSY))) for transaction in good])
+
+    def _open_all(self, envelopes: Sequence[bytes]) -> list[Transaction | Refused]:
+        opened: list[Transaction | Refused] = []
+        for raw in envelopes:
+            try:
+                opened.append(self._envelopes.open(raw))
+            except Refused as refused:
+                opened.append(refused)
+        return opened
+
+    async def wait(self, transactions: Sequence[bytes], subscriber: Subscriber) -> None:
+        """What became of these; those that are not executed yet are answered again when they are."""
+        assert self._driver is not None, "introduced"
+        for transaction in transactions:
+            # First subscribed, then looked up: what is executed in between is answered twice, never not at all.
+            self._subscribe(transaction, subscriber)
+            answer = await trio.to_thread.run_sync(self._outcome, transaction)
+            if answer is not None:
+                self._unsubscribe(transaction, subscriber)
+            elif self._driver.replica.pool.holds(transaction):
+                answer = encode(Ack(transaction))
+            subscriber.deliver([answer if answer is not None else encode(Unknown(transaction))])
+
+    def _outcome(self, transaction: bytes) -> bytes | None:
+        """RESULT or FORGOTTEN for what stands in the log."""
+        found = self._storage.find_transaction(transaction)
+        if found is None:
+            return None
+        if found.result is None:
+            return encode(Forgotten(transaction, found.seq, found.log_index))
+        return encode(Result(transaction, encode(found.result)))
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """The connection is gone."""
+        for transaction in self._of.pop(subscriber, set()):
+            subscribers = self._waiting.get(transaction)
+            if subscribers is not None:
+                subscribers.remove(subscriber)
+                if not subscribers:
+                    del self._waiting[transaction]
+
+    def _subscribe(self, transaction: bytes, subscriber: Subscriber) -> None:
+        mine = self._of.setdefault(subscriber, set())
+        if transaction not in mine:
+            mine.add(transaction)
+            self._waiting.setdefault(transaction, []).append(subscriber)
+
+    def _unsubscribe(self, transaction: bytes, subscriber: Subscriber) -> None:
+        mine = self._of.get(subscriber)
+        if mine is not None and transaction in mine:
+            mine.remove(transaction)
+            subscribers = self._waiting[transaction]
+            subscribers.remove(subscriber)
+            if not subscribers:
+                del self._waiting[transaction]
+
+    def _answer(self, transaction: bytes, answer: bytes, *, final: bool) -> None:
+        for subscriber in list(self._waiting.get(transaction, ())):
+            subscriber.deliver([answer])
+            if final:
+                self._unsubscribe(transaction, subscriber)
+
+    # ---- api: reads
+
+    async def query(self, query: bytes, min_height: int, timeout_s: float) -> tuple[int, bytes]:
+        """The application's answer at a height of at least `min_height`.
+
+        Raises Refused(NOT_READY) when that height does not come in time, and what the application refuses.
+        """
+        with trio.move_on_after(timeout_s):
+            while self._storage.height < min_height:
+                await self._grown.wait()
+        if self._storage.height < min_height:
+            raise Refused(Reason.NOT_READY, f"this node is at height {self._storage.height}, below {min_height}")
+        return await trio.to_thread.run_sync(self._query, query)
+
+    def _query(self, query: bytes) -> tuple[int, bytes]:
+        with self._storage.reading() as view:
+            return view.height, self._executor.application.query(Scoped(view.state), query)
+
+    async def entries(self, first: int, limit: int) -> tuple[int, list[Entry]]:
+        """(entries in the log, those from `first` on)."""
+        assert self._driver is not None, "introduced"
+        found = await trio.to_thread.run_sync(self._storage.entries, first, limit)
+        return self._driver.log_size, [Entry(*item) for item in found]
+
+    async def receipt(self, index: int) -> Receipt:
+        """Raises Refused(NOT_FOUND)."""
+        receipt = await trio.to_thread.run_sync(self._storage.receipt, index)
+        if receipt is None:
+            raise Refused(Reason.NOT_FOUND, f"no certified block holds entry {index} yet")
+        return receipt
+
+    async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
+        """Raises Refused(NOT_FOUND)."""
+        found = await trio.to_thread.run_sync(self._storage.block_at, seq)
+        if found is None:
+            raise Refused(Reason.NOT_FOUND, f"no block of height {seq} is committed here")
+        return found
+
+    def height(self) -> int:
+        return self._storage.height
+
+    def status(self) -> NodeStatus:
+        """Where this node is, and why it is not further."""
+        assert self._driver is not None, "introduced"
+        replica = self._driver.replica
+        position, agreement, chain = replica.position, replica.agreement, replica.chain
+        state = "ok"
+        if position.halted:
+            state = "diverged"
+        elif self._driver.disk_full:
+            state = "disk_full"
+        elif position.quarantine != Quarantine.NONE:
+            state = "quarantined"
+        peers = {member: peer.status for member, peer in replica.sync.peers.items()}
+        if state == "ok" and any(
+            status.committed > chain.height + replica.members.parameters.window for status in peers.values()
+        ):
+            state = "catching_up"
+        oldest = replica.pool.oldest()
+        links = self._network.statistics()
+        in_flight = [
+            BlockStatus(
+                seq,
+                block,
+                replica.votes.seen(PREPARE, position.view, seq, block),
+                replica.votes.seen(COMMIT, position.view, seq, block),
+            )
+            for seq, block in sorted(agreement.accepted.items())
+            if seq > chain.height
+        ]
+        stable = replica.checkpoints.stable
+        return NodeStatus(
+            member=self._me,
+            software=__version__,
+            state=state,
+            view=position.view,
+            active=position.active,
+            primary=replica.members.primary_of(position.view),
+            committed=chain.height,
+            executed=self._storage.height,
+            tip=max(agreement.tip.block.seq, chain.height),
+            checkpoint=0 if stable is None else stable.seq,
+            log_size=self._driver.log_size,
+            head=chain.head.block.hash,
+            pending=len(replica.pool),
+            oldest=None
+            if oldest is None
+            else PendingStatus(oldest.id, max(0, position.now.monotonic_ms - replica.pool.head_since_ms)),
+            in_flight=tuple(in_flight[:STATUS_BLOCKS_MAX]),
+            peers=tuple(
+                PeerStatus(
+                    member,
+                    links[member].connected,
+                    peers[member].view if member in peers else 0,
+                    peers[member].committed if member in peers else 0,
+                )
+                for member in range(replica.members.n)
+                if member != self._me
+            ),
+        )
+
+    # ---- the driver's ears
+
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """The replica took envelopes into custody, or did not."""
+        for item in answers:
+            transaction, reason = item.transaction, item.reason
+            if reason is None:
+                self._answer(transaction.id, encode(Ack(transaction.id)), final=False)
+            elif reason in PASSING:
+                self._answer(transaction.id, encode(Nack(transaction.id, str(reason))), final=True)
+            elif transaction.id in self._waiting:
+                kept = self._outcome(transaction.id)
+                self._answer(transaction.id, kept or encode(Reject(transaction.id, str(reason))), final=True)
+
+    def executed(self, results: Sequence[TransactionResult]) -> None:
+        """A block was executed, durably."""
+        mail: dict[Subscriber, list[bytes]] = {}
+        for result in results:
+            subscribers = self._waiting.get(result.transaction)
+            if subscribers is None:
+                continue
+            # The second occurrence of an executed envelope is rejected; its outcome is that of the first.
+            answer = self._outcome(result.transaction) if result.code else None
+            answer = answer or encode(Result(result.transaction, encode(result)))
+            for subscriber in list(subscribers):
+                mail.setdefault(subscriber, []).append(answer)
+                self._unsubscribe(result.transaction, subscriber)
+        for subscriber, answers in mail.items():
+            subscriber.deliver(answers)
+        self._grown.set()
+        self._grown = trio.Event()
+
+    def noted(self, note: Note) -> None:
+        """Count and log; what breaks the protocol is held against the peer that it came from."""
+        self.notes.say(note)
+        if note.name == "refused" and note.fields["reason"] not in FORGIVEN and note.fields["member"] != self._me:
+            self._network.reject(int(note.fields["member"]), Reason(str(note.fields["reason"])))
+
+    def accused(self, accusation: Accuse) -> None:
+        self.notes.say(Note("accusation", {"culprit": accusation.culprit, "proved": accusation.proved}))
+
+    def disk_full(self, full: bool) -> None:
+        """Whoever waits is not told: the outcome comes when there is room again."""

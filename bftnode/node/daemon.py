@@ -1,0 +1,250 @@
+"""The daemon: opens everything, introduces the rooms to each other, lives, and ends in order.
+
+Start-up is indentation: storage, then the replica, then the network and the clients' listener, then the driver.
+What ends a node is its operator (a signal), a broken disk or a broken belief; never a message.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import structlog
+import trio
+
+from bftnode import __version__
+from bftnode.api.limits import ApiLimits
+from bftnode.apps.execution import Executor
+from bftnode.apps.registry import load_application
+from bftnode.net.network import PeerNetwork
+from bftnode.net.peer import PeerInfo
+from bftnode.node import telemetry
+from bftnode.node.backend import NodeBackend
+from bftnode.node.config import NodeConfig, load_config
+from bftnode.node.driver import Driver, clock
+from bftnode.node.envelopes import Envelopes
+from bftnode.node.home import Home
+from bftnode.node.identity import Identity, load_identity
+from bftnode.node.inbox import Inbox
+from bftnode.protocol import ed25519
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.genesis import Genesis
+from bftnode.replica.core import Replica
+from bftnode.storage.errors import StorageBroken
+from bftnode.storage.store import Storage
+
+GIL_INTERVAL_S = 0.0005
+"""How long a worker thread may keep the interpreter from the event loop. Python's 5 ms would be most of a commit's
+latency; smaller values cost throughput in switching."""
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+
+
+def main(home: Home, config: NodeConfig) -> int:
+    """Run a node until a signal ends it; the exit code. Raises Refused for what is wrong before it starts."""
+    identity = load_identity(home.secrets_path)
+    genesis = home.load_genesis()
+    membership = genesis.membership()
+    if identity.public_key not in membership.public_keys:
+        raise Refused(
+            Reason.CONFIGURATION,
+            f"{home.secrets_path}: this key is not a member of {home.genesis_path}: use the genesis that contains it",
+        )
+    me = membership.public_keys.index(identity.public_key)
+    name = genesis.members[me].name
+    if config.node.name is not None and config.node.name != name:
+        raise Refused(Reason.CONFIGURATION, f"node.name is {config.node.name!r}; the genesis calls this key {name!r}")
+    ed25519.self_check()
+    sys.setswitchinterval(GIL_INTERVAL_S)
+    executor = Executor(
+        load_application(genesis.application), genesis.administrator_keys(), membership.parameters.clients_max
+    )
+    writer = telemetry.LineWriter(sys.stderr)
+    telemetry.configure(config.node.log_level, config.node.log_format, writer, {"node": name})
+    log = structlog.get_logger("node")
+    try:
+        storage = Storage.open(
+            home.data_path,
+            membership,
+            me,
+            executor,
+            map_bytes_initial=config.storage.map_bytes_initial,
+            map_bytes_max=config.storage.map_bytes_max,
+        )
+        try:
+            daemon = Daemon(home, config, genesis, me, identity, storage, executor, writer)
+            trio.run(daemon.run, strict_exception_groups=True)
+        finally:
+            storage.close()
+    except* (StorageBroken, AssertionError) as group:
+        # The disk or a belief of ours is broken: going on could contradict what was said. Stop, and say why.
+        log.error("node_stopped", reason="broken", detail=_first_line(group))
+        raise
+    finally:
+        writer.close()
+    return EXIT_OK
+
+
+def _first_line(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+class Daemon:
+    """One running node."""
+
+    def __init__(
+        self,
+        home: Home,
+        config: NodeConfig,
+        genesis: Genesis,
+        me: int,
+        identity: Identity,
+        storage: Storage,
+        executor: Executor,
+        writer: telemetry.LineWriter,
+    ) -> None:
+        self._home = home
+        self._config = config
+        self._genesis = genesis
+        self._me = me
+        self._identity = identity
+        self._storage = storage
+        self._executor = executor
+        self._writer = writer
+        self._log = structlog.get_logger("node")
+        self._scope = trio.CancelScope()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Until a signal, or until something breaks."""
+        began = time.monotonic()
+        config, me, storage = self._config, self._me, self._storage
+        membership = self._genesis.membership()
+        sign = ed25519.signer(self._identity.seed)
+        envelopes = Envelopes(membership.chain_id, self._executor)
+        inbox = Inbox(
+            [member for member in range(membership.n) if member != me],
+            config.inbox.peer_frames_max,
+            config.inbox.peer_bytes_max,
+            config.inbox.submissions_max,
+            config.inbox.turn_frames_max,
+        )
+        recovered = storage.recover()
+        replica = Replica(
+            membership,
+            me,
+            sign,
+            ed25519.verify,
+            envelopes.open,
+            recovered,
+            clock(),
+            config.replica_timing(),
+        )
+        own = self._genesis.members[me]
+        network = PeerNetwork(
+            membership,
+            me,
+            sign,
+            self._peers(),
+            self._identity.certificate_path,
+            self._identity.tls_key_path,
+            _split(config.peer.listen or own.peer_address),
+            inbox.receive,
+            config.net_limits(),
+            lambda member, up: None,
+        )
+        backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network)
+        driver = Driver(
+            replica, storage, inbox, envelopes, network, backend, config.storage.disk_retry_interval_ms / 1000
+        )
+        backend.introduce(driver)
+        context = server_context(self._identity.certificate_path, self._identity.tls_key_path)
+        api = ApiServer(membership.chain_id, me, backend, context, _api_limits(config))
+        host, port = _split(config.client.listen or own.client_address)
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._signals)
+                with _naming("peer.listen"):
+                    await nursery.start(network.run)
+                with _naming("client.listen"):
+                    listeners = await trio.open_tcp_listeners(port, host=host)
+                await nursery.start(api.serve, listeners)
+                nursery.start_soon(driver.run)
+                self._log.info(
+                    "node_started",
+                    version=__version__,
+                    chain=membership.chain_id.hex()[:16],
+                    member=me,
+                    members=membership.n,
+                    height=replica.chain.height,
+                    view=replica.position.view,
+                    peers=config.peer.listen or own.peer_address,
+                    clients=config.client.listen or own.client_address,
+                    ms=int((time.monotonic() - began) * 1000),
+                )
+        self._log.info("node_stopped", reason="signal", height=storage.height)
+
+    def _peers(self) -> list[PeerInfo]:
+        return [
+            PeerInfo(index, item.name, bytes.fromhex(item.public_key), item.tls_certificate, _split(item.peer_address))
+            for index, item in enumerate(self._genesis.members)
+        ]
+
+    # ---- signals
+
+    async def _signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """TERM and INT: stop in order, at once at the second. HUP: read the log level again."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
+            await self._obey(signals)
+
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._reload()
+                continue
+            self._log.info("node_stopping", signal=signal.Signals(number).name)
+            # Every turn is durable before it is spoken of, so there is nothing to save: connections end, the turn
+            # that is being written ends, and that is all. Work in threads is waited for.
+            self._scope.cancel()
+
+    def _reload(self) -> None:
+        try:
+            config = load_config(self._home.config_path, {}, {}).config
+        except Refused as refused:
+            self._log.error("reload_refused", detail=refused.detail)
+            return
+        telemetry.configure(
+            config.node.log_level, config.node.log_format, self._writer, {"node": self._genesis.members[self._me].name}
+        )
+        self._log.info("reloaded", log_level=config.node.log_level)
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """A port that is taken is the operator's to mend. Raises Refused(CONFIGURATION) naming the key."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(Reason.CONFIGURATION, f"{key}: cannot listen: {error.strerror or error}") from None
+
+
+def _api_limits(config: NodeConfig) -> ApiLimits:
+    client = config.client
+    return ApiLimits(
+        connections_max=client.connections_max,
+        connections_per_client_max=client.connections_per_client_max,
+        greeting_deadline_s=client.handshake_timeout_ms / 1000,
+        idle_deadline_s=client.idle_timeout_ms / 1000,
+        outbox_bytes_max=client.outbox_bytes_max,
+        outstanding_max=client.outstanding_max,
+    )
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
