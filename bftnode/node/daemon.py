@@ -15,6 +15,8 @@ import trio
 
 from bftnode import __version__
 from bftnode.api.limits import ApiLimits
+from bftnode.api.server import ApiServer
+from bftnode.api.tls import server_context
 from bftnode.apps.execution import Executor
 from bftnode.apps.registry import load_application
 from bftnode.net.network import PeerNetwork

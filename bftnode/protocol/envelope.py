@@ -8,12 +8,13 @@ verified (faults.md R05). The payload is not signed: it is there for kinds whose
 """
 
 import struct
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta
 
 from bftnode.protocol import limits
-from bftnode.protocol.codec import Byte, MemberIndex, Signature, UInt, Wire, decode, encode
+from bftnode.protocol.codec import Byte, MemberIndex, Signature, UInt, Wire, decoder_of, encode
 from bftnode.protocol.ed25519 import Signer
 
 SIGNING_DOMAIN = b"bftnode/v1/peer\x00"
@@ -43,9 +44,12 @@ def seal(
     return Frame(kind, sender, boot, counter, body, signature, payload)
 
 
+_open_frame: Callable[[bytes], Frame] = decoder_of(Frame, limits.FRAME_BYTES_MAX)
+
+
 def open_frame(raw: bytes) -> Frame:
     """The frame in `raw`; signature and nonce are not checked here. Raises Refused(CODEC_*)."""
-    return decode(raw, Frame, limits.FRAME_BYTES_MAX)
+    return _open_frame(raw)
 
 
 def encode_frame(frame: Frame) -> bytes:

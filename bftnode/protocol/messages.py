@@ -4,6 +4,7 @@ A new kind needs golden bytes in tests/vectors and a handler in the replica file
 `assert_never` in replica/core.py lists what still ignores it. Names are Castro and Liskov's where they have one.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from msgspec import Meta
 from bftnode.protocol import limits, quorums
 from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
-from bftnode.protocol.codec import Hash32, UInt, Wire, decode
+from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
 
@@ -164,14 +165,19 @@ BODY_OF: dict[int, type[Body]] = {
 KINDS_WITH_PAYLOAD = frozenset({Kind.PRE_PREPARE, Kind.RUN, Kind.BLOCK, Kind.RELAY})
 
 
+_OPENERS: dict[int, Callable[[bytes], Body]] = {
+    kind: decoder_of(body, limits.BODY_BYTES_MAX) for kind, body in BODY_OF.items()
+}
+
+
 def open_body(frame: Frame) -> Body:
     """The typed body of a frame. Raises Refused(CODEC_*)."""
-    kind = BODY_OF.get(frame.kind)
-    if kind is None:
+    opener = _OPENERS.get(frame.kind)
+    if opener is None:
         raise Refused(Reason.CODEC_UNKNOWN_KIND, f"kind {frame.kind}")
     if frame.payload and frame.kind not in KINDS_WITH_PAYLOAD:
         raise Refused(Reason.CODEC_MALFORMED, "a payload where none belongs")
-    return decode(frame.body, kind, limits.BODY_BYTES_MAX)
+    return opener(frame.body)
 
 
 def open_run_payload(payload: bytes) -> tuple[Packed, ...]:
