@@ -175,7 +175,13 @@ def _choices(named: str) -> str:
 
 
 def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
-    """Bounds between two keys."""
+    """What no single key can say: ports, and bounds between two keys."""
+    for named, address in (("peer.listen", config.peer.listen), ("client.listen", config.client.listen)):
+        try:
+            host_and_port(address or "default:1")
+        except Refused as refused:
+            source = origins[named].removeprefix("file ")
+            raise Refused(Reason.CONFIGURATION, f"{source}: {named}: {refused.detail}") from None
     for section, low, high in (
         ("timing", "view_change_timeout_ms", "view_change_timeout_max_ms"),
         ("peer", "backoff_first_ms", "backoff_max_ms"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from bftnode.node.config import Loaded, default_toml, load_config
+from bftnode.node.config import Loaded, default_toml, host_and_port, load_config
 from bftnode.node.identity import Identity, create_client_key, create_identity, load_identity
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import (
@@ -106,13 +106,24 @@ def create_home(path: Path, name: str, peer_address: str, client_address: str) -
 
     Raises Refused(CONFIGURATION) if there is something already, or a name or address is none; OSError.
     """
-    home = Home(path)
     check_member_words(name, peer_address, client_address)
+    return publish_member(Home(path), create_keys(path, name), name, peer_address, client_address)
+
+
+def create_keys(path: Path, certificate_name: str) -> Identity:
+    """The first half of `create_home`: all but member.toml. Raises as it does."""
+    home = Home(path)
     _create_directories(home)
-    identity = create_identity(home.secrets_path, name)
-    member = Member(name, identity.public_key.hex(), identity.certificate_pem, peer_address, client_address)
+    identity = create_identity(home.secrets_path, certificate_name)
     home.data_path.mkdir(mode=0o700)
     write_new(home.config_path, default_toml())
+    return identity
+
+
+def publish_member(home: Home, identity: Identity, name: str, peer_address: str, client_address: str) -> Member:
+    """The second half: the public part, in member.toml. Raises as `create_home`."""
+    check_member_words(name, peer_address, client_address)
+    member = Member(name, identity.public_key.hex(), identity.certificate_pem, peer_address, client_address)
     write_new(home.member_path, write_member(member))
     return member
 
@@ -139,6 +150,8 @@ def check_member_words(name: str, peer_address: str, client_address: str) -> Non
             msgspec.convert(word, kind)
         except msgspec.ValidationError:
             raise Refused(Reason.CONFIGURATION, f"the {what} {word!r} is not {form}") from None
+        if kind is Address:
+            host_and_port(word)
 
 
 def install_genesis(home: Home, genesis: Genesis) -> None:

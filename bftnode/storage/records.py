@@ -1,0 +1,214 @@
+"""The shape of everything on disk: the named databases, their keys, and the seal on every value.
+
+LMDB has no page checksums, so each value carries eight bytes of BLAKE2b over its database's name, its key and
+itself: a flipped bit, or a record that stands under a key that is not its own, is found when it is read
+(faults.md D06, D14). A seal is no protection against who can write the file; hashes and certificates are, and
+verify.py checks those.
+
+database       key                            value
+meta           name                           identity of the node; state digest after the head
+journal        name of a Persist              its last value
+blocks         height, block hash             header length, header, payload: stored and committed blocks alike
+hashes         block hash                     height
+log            height                         header of the committed block
+certificates   height                         commit certificate, where one is known
+nodes          last position of the chunk     up to NODES_PER_RECORD nodes of the log's Merkle tree
+transactions   transaction id                 where it stands in the log and what became of it
+state          key of replicated state        its value
+
+A committed block is not written again when it is appended: the log names it by the hash of its header.
+Integers in keys are 8 bytes, big-endian, so that LMDB's order is theirs.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import lmdb
+
+from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
+from bftnode.protocol.codec import Hash32, MemberIndex, PublicKey, UInt, Wire, decoder_of
+from bftnode.protocol.errors import Refused
+from bftnode.storage.errors import IntegrityError
+
+if TYPE_CHECKING:
+    # Generic for the type checker only; the class itself, written in C, cannot be subscribed.
+    Txn = lmdb.Transaction[bytes]
+else:
+    Txn = lmdb.Transaction
+Handle = lmdb._Database
+
+SCHEMA = 1
+"""Of everything in this file. A change of meaning counts it up and brings a migration; newer data is refused (D19)."""
+
+SEAL_BYTES = 8
+LMDB_KEY_BYTES_MAX = 511
+"""Fixed when LMDB is compiled."""
+
+NODES_PER_RECORD = 32
+"""Merkle nodes in one record: 1032 bytes stay within LMDB's inline limit and are one hash pass to check."""
+
+IDENTITY = b"identity"
+DIGEST = b"digest"
+
+T = TypeVar("T")
+
+
+class Database(NamedTuple):
+    """A named database: its handle in one environment, and what its seals start with."""
+
+    name: str
+    handle: Handle
+    tag: bytes
+
+
+class Databases(NamedTuple):
+    meta: Database
+    journal: Database
+    blocks: Database
+    hashes: Database
+    log: Database
+    certificates: Database
+    nodes: Database
+    transactions: Database
+    state: Database
+
+
+NAMES = Databases._fields
+
+
+class Identity(Wire, frozen=True):
+    """Whose data this is."""
+
+    schema: UInt
+    chain_id: Hash32
+    member: MemberIndex
+    public_key: PublicKey
+
+
+class Placed(Wire, frozen=True):
+    """Where an envelope stands in the log. `code` is empty, or the Reason for which execution rejected it."""
+
+    client: PublicKey
+    nonce: UInt
+    seq: UInt
+    log_index: UInt
+    code: str
+
+
+open_identity: Callable[[bytes], Identity] = decoder_of(Identity, 256)
+open_placed: Callable[[bytes], Placed] = decoder_of(Placed, 1024)
+
+
+def database(name: str, handle: Handle) -> Database:
+    return Database(name, handle, name.encode() + b"\x00")
+
+
+def record_name(db: Database, key: bytes) -> str:
+    return f"{db.name}/{key.hex()}"
+
+
+def seal(db: Database, key: bytes, value: bytes) -> bytes:
+    return hashlib.blake2b(db.tag + key + value, digest_size=SEAL_BYTES).digest() + value
+
+
+def unseal(db: Database, key: bytes, sealed: bytes) -> bytes:
+    """The value in a sealed record. Raises IntegrityError naming it."""
+    value = sealed[SEAL_BYTES:]
+    if hashlib.blake2b(db.tag + key + value, digest_size=SEAL_BYTES).digest() != sealed[:SEAL_BYTES]:
+        raise IntegrityError(record_name(db, key), "the checksum does not match")
+    return value
+
+
+def get(txn: Txn, db: Database, key: bytes) -> bytes | None:
+    """The checked value under `key`, or None."""
+    sealed = txn.get(key, db=db.handle)
+    return None if sealed is None else unseal(db, key, sealed)
+
+
+def get_or_prove_absent(txn: Txn, db: Database, key: bytes) -> bytes | None:
+    """As `get`, and before it says None it checks the two records between which `key` would stand.
+
+    A flipped bit in a key hides its record: the search ends beside it, and its seal no longer fits its key.
+    """
+    sealed = txn.get(key, db=db.handle)
+    if sealed is not None:
+        return unseal(db, key, sealed)
+    cursor = txn.cursor(db=db.handle)
+    if cursor.set_range(key):
+        unseal(db, *cursor.item())
+        before = cursor.prev()
+    else:
+        before = cursor.last()
+    if before:
+        unseal(db, *cursor.item())
+    return None
+
+
+def need(txn: Txn, db: Database, key: bytes) -> bytes:
+    """The checked value of a record that must be there. Raises IntegrityError."""
+    value = get(txn, db, key)
+    if value is None:
+        raise IntegrityError(record_name(db, key), "the record is missing")
+    return value
+
+
+def items(txn: Txn, db: Database) -> Iterator[tuple[bytes, bytes]]:
+    """Every record, checked, in order of key. Raises IntegrityError."""
+    for key, sealed in txn.cursor(db=db.handle):
+        yield key, unseal(db, key, sealed)
+
+
+def put(txn: Txn, db: Database, key: bytes, value: bytes, *, overwrite: bool = True, append: bool = False) -> bool:
+    return txn.put(key, seal(db, key, value), overwrite=overwrite, append=append, db=db.handle)
+
+
+def put_many(
+    txn: Txn, db: Database, records: Iterable[tuple[bytes, bytes]], *, overwrite: bool = True, append: bool = False
+) -> None:
+    """Many records in one C pass; in ascending order of key they are fastest."""
+    tag, blake2b = db.tag, hashlib.blake2b
+    sealed = [(key, blake2b(tag + key + value, digest_size=SEAL_BYTES).digest() + value) for key, value in records]
+    if sealed:
+        txn.cursor(db=db.handle).putmulti(sealed, overwrite=overwrite, append=append)
+
+
+def opened(db: Database, key: bytes, read: Callable[[bytes], T], value: bytes) -> T:
+    """Read what we wrote ourselves; what does not decode is damage, not a refusal. Raises IntegrityError."""
+    try:
+        return read(value)
+    except Refused as refused:
+        raise IntegrityError(record_name(db, key), str(refused)) from refused
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def block_key(seq: int, block: bytes) -> bytes:
+    return number(seq) + block
+
+
+def pack(packed: Packed) -> bytes:
+    """A block's record: two bytes of header length, the header, the payload; no copy is decoded to be served."""
+    assert len(packed.header) <= HEADER_BYTES_MAX, "a header is bounded when it is opened"
+    return len(packed.header).to_bytes(2, "big") + packed.header + packed.payload
+
+
+def unpack(value: bytes) -> Packed:
+    end = 2 + int.from_bytes(value[:2], "big")
+    return Packed(value[2:end], value[end:])
+
+
+def node_position(level: int, index: int) -> int:
+    """The place of a Merkle node in the order in which appending creates them.
+
+    A tree of s leaves has 2s - popcount(s) complete nodes; leaf s then creates the levels 0, 1, ... in order.
+    """
+    last_leaf = ((index + 1) << level) - 1
+    return nodes_before(last_leaf) + level
+
+
+def nodes_before(size: int) -> int:
+    """How many complete nodes a tree of `size` leaves has."""
+    return 2 * size - size.bit_count()

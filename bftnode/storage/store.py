@@ -1,0 +1,403 @@
+"""The one durable write of a turn, and everything that is read back from it.
+
+docs/protocol.md, "What must survive a crash": what a turn says is durable before it is said. `commit` is that
+write; it also executes the turn's blocks, so that log, state, digest and results are never apart. It is called
+from one thread at a time; reads come from any thread and see what was committed when they began.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from bftnode.apps.contract import ReadableState, StateDigest
+from bftnode.apps.execution import CLIENT_PREFIX, Executor, advance_digest, result_key
+from bftnode.protocol import limits
+from bftnode.protocol.blocks import Block, Packed, genesis_block
+from bftnode.protocol.certificates import Certificate
+from bftnode.protocol.codec import decoder_of
+from bftnode.protocol.codec import encode as encoded
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.nonces import ClientRecord, ClientWindow
+from bftnode.protocol.receipts import Receipt
+from bftnode.protocol.results import TransactionResult
+from bftnode.replica.effects import AppendBlock
+from bftnode.replica.events import Executed, ExecutedTransaction
+from bftnode.replica.recovery import Recovered
+from bftnode.storage.directory import (
+    LMDB_NAME,
+    VERSION_NAME,
+    check_identity,
+    create_directory,
+    identity_of,
+    lock_directory,
+    write_version,
+)
+from bftnode.storage.environment import DATA_NAME, MAP_BYTES_INITIAL, MAP_BYTES_MAX, Environment
+from bftnode.storage.errors import DiskFull, IntegrityError, StorageBroken
+from bftnode.storage.log import Entry, LogReader, append, drop, index_transactions, store
+from bftnode.storage.records import (
+    DIGEST,
+    IDENTITY,
+    SCHEMA,
+    Identity,
+    Txn,
+    get,
+    items,
+    open_identity,
+    opened,
+    put,
+    put_many,
+    unseal,
+)
+from bftnode.storage.state import StoredState, apply_changes, check_state, load_digest
+
+__all__ = ["Committed", "DiskFull", "Found", "IntegrityError", "Storage", "StorageBroken", "Turn", "View"]
+
+SCRUB_ENTRIES_MAX = 200_000
+"""A state of at most so many entries is compared with its digest at start (about a second). A larger one is used
+as it is: its entries are still checked one by one, and the next checkpoint compares the digest with the others'."""
+
+_open_client: Callable[[bytes], ClientRecord] = decoder_of(ClientRecord, 4096)
+_open_result: Callable[[bytes], TransactionResult] = decoder_of(TransactionResult, limits.FRAME_BYTES_MAX)
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the replica makes durable, all of it or nothing.
+
+    Blocks are stored before drops are carried out, so a block that is dropped and stored again in one turn must
+    be in `blocks` only.
+    """
+
+    journal: dict[str, bytes] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+    appends: list[AppendBlock] = field(default_factory=list)
+    drops: list[bytes] = field(default_factory=list)
+
+
+class Committed(NamedTuple):
+    """A block of the turn, executed. `results` are of its envelopes, in order."""
+
+    executed: Executed
+    results: list[TransactionResult]
+
+
+class Found(NamedTuple):
+    """A transaction in the log. `result` is None when its nonce has left the window and its result with it."""
+
+    client: bytes
+    nonce: int
+    seq: int
+    log_index: int
+    result: TransactionResult | None
+
+
+class View(NamedTuple):
+    """One moment of the log and the state: that after executing the block of `height`."""
+
+    state: ReadableState
+    height: int
+    log: LogReader
+
+
+class _Head(NamedTuple):
+    """Where the log ends, in memory; replaced only after what it says is durable."""
+
+    seq: int
+    hash: bytes
+    frontier: Frontier
+    digest: StateDigest
+
+
+class Storage:
+    """The durable state of one node. Open exactly one a data directory; the directory's lock sees to it."""
+
+    def __init__(
+        self, environment: Environment, lock: int, membership: Membership, executor: Executor, head: _Head
+    ) -> None:
+        self._environment = environment
+        self._databases = environment.databases
+        self._lock = lock
+        self._interval = membership.parameters.checkpoint_interval
+        self._executor = executor
+        self._head = head
+        self._broken: str | None = None
+
+    @staticmethod
+    def open(
+        path: Path,
+        membership: Membership,
+        member: int,
+        executor: Executor,
+        *,
+        map_bytes_initial: int = MAP_BYTES_INITIAL,
+        map_bytes_max: int = MAP_BYTES_MAX,
+    ) -> "Storage":
+        """The storage in the data directory `path`, created where there is none.
+
+        Raises Refused(FOREIGN_DATA | NEWER_DATA | DATA_LOCKED), IntegrityError, DiskFull, StorageBroken, OSError.
+        """
+        identity = Identity(SCHEMA, membership.chain_id, member, membership.public_keys[member])
+        create_directory(path)
+        lock = lock_directory(path)
+        try:
+            environment = _open_environment(path, identity, map_bytes_initial, map_bytes_max)
+            try:
+                head = _open_contents(environment, path, identity, executor)
+            except BaseException:
+                environment.close()
+                raise
+        except BaseException:
+            os.close(lock)
+            raise
+        return Storage(environment, lock, membership, executor, head)
+
+    def close(self) -> None:
+        """After the last commit has returned; waits for readers."""
+        self._environment.close()
+        os.close(self._lock)
+
+    # --- the past, at start
+
+    def recover(self) -> Recovered:
+        """What the replica wakes up with. Raises IntegrityError where the past cannot be believed."""
+        databases = self._databases
+        with self._environment.read() as txn:
+            log = LogReader(txn, databases)
+            if txn.stat(databases.state.handle)["entries"] <= SCRUB_ENTRIES_MAX:
+                check_state(txn, databases)
+            return Recovered(
+                head=log.block(self._head.seq),
+                frontier=self._head.frontier,
+                certificate=log.last_certificate(),
+                journal={name.decode(): value for name, value in items(txn, databases.journal)},
+                blocks=log.stored_above(self._head.seq),
+                clients=self._clients(txn),
+            )
+
+    def _clients(self, txn: Txn) -> dict[bytes, ClientWindow]:
+        state, clients = self._databases.state, {}
+        cursor = txn.cursor(db=state.handle)
+        if cursor.set_range(CLIENT_PREFIX):
+            for key, sealed in cursor:
+                if not key.startswith(CLIENT_PREFIX):
+                    break
+                record = opened(state, key, _open_client, unseal(state, key, sealed))
+                clients[key[len(CLIENT_PREFIX) :]] = ClientWindow.load(record)
+        return clients
+
+    # --- the write
+
+    def commit(self, turn: Turn) -> list[Committed]:
+        """Make the turn durable and execute its blocks; what each of them did, in order of height.
+
+        Raises DiskFull (nothing was written; commit the same turn again later) and StorageBroken (nothing is known
+        of the turn; the node must stop, and every later commit is refused).
+        """
+        if self._broken is not None:
+            raise StorageBroken(f"an earlier commit failed: {self._broken}")
+        try:
+            committed, head = self._environment.write(lambda txn: self._write(txn, turn))
+        except DiskFull:
+            raise
+        except Exception as error:
+            self._broken = str(error) or type(error).__name__
+            raise
+        self._head = head
+        return committed
+
+    def _write(self, txn: Txn, turn: Turn) -> tuple[list[Committed], _Head]:
+        databases, head = self._databases, self._head
+        put_many(txn, databases.journal, sorted((name.encode(), value) for name, value in turn.journal.items()))
+        for block in turn.blocks:
+            store(txn, databases, block)
+        committed = []
+        if turn.appends:
+            head = head._replace(digest=head.digest.copy())
+            for effect in turn.appends:
+                done, head = self._append(txn, effect, head)
+                committed.append(done)
+            put(txn, databases.meta, DIGEST, head.digest.dump())
+        for block_hash in turn.drops:
+            drop(txn, databases, block_hash)
+        return committed, head
+
+    def _append(self, txn: Txn, effect: AppendBlock, head: _Head) -> tuple[Committed, _Head]:
+        """Append and execute one block. `head.digest` is advanced in place: it is this turn's copy."""
+        block, databases = effect.block, self._databases
+        assert block.seq == head.seq + 1, "blocks are appended in order of height"
+        assert block.parent == head.hash, "a block follows the head"
+        assert len(effect.transactions) == len(block.transactions), "the opened envelopes are the block's"
+        frontier = append(txn, databases, block, effect.certificate, head.frontier)
+        state = StoredState(txn, databases.state, prove_absence=False)
+        execution = self._executor.execute(
+            block.seq, block.header.time_ms, head.frontier.size, effect.transactions, state
+        )
+        advance_digest(head.digest, execution.changes, state)
+        apply_changes(txn, databases.state, execution.changes)
+        index_transactions(txn, databases.transactions, effect.transactions, execution.results)
+        executed = Executed(
+            block.seq,
+            tuple(
+                ExecutedTransaction(transaction.body.client, transaction.body.nonce, result.code)
+                for transaction, result in zip(effect.transactions, execution.results, strict=True)
+            ),
+            tuple(execution.clients.items()),
+            head.digest.value() if block.seq % self._interval == 0 else None,
+        )
+        return Committed(executed, execution.results), _Head(block.seq, block.hash, frontier, head.digest)
+
+    # --- reads, from any thread
+
+    @property
+    def height(self) -> int:
+        """Of the last block that is durable and executed."""
+        return self._head.seq
+
+    @contextmanager
+    def reading(self) -> Iterator[View]:
+        """A moment of log and state, for queries. Held shortly and by one thread: LMDB keeps every page that it
+        can see, and the map cannot grow beneath it.
+
+        Raises IntegrityError, StorageBroken; also out of whatever is read inside.
+        """
+        with self._environment.read() as txn:
+            log = LogReader(txn, self._databases)
+            yield View(StoredState(txn, self._databases.state, prove_absence=True), log.height(), log)
+
+    def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        """Committed blocks from `first` on, the last of them certified (LogReader.run)."""
+        with self.reading() as view:
+            return view.log.run(first)
+
+    def read_block(self, block: bytes) -> Packed | None:
+        """The block of this hash, committed or stored."""
+        with self.reading() as view:
+            return view.log.find(block)
+
+    def block_at(self, seq: int) -> tuple[bytes, bytes, Certificate | None] | None:
+        """(header, payload, certificate where it has one of its own) of the committed block at `seq`."""
+        with self.reading() as view:
+            if not 0 <= seq <= view.height:
+                return None
+            packed = view.log.packed(seq)
+            return packed.header, packed.payload, view.log.certificate(seq)
+
+    def entries(self, first_index: int, limit: int) -> list[Entry]:
+        """Entries of the log from `first_index` on, at most `limit` of them (LogReader.entries)."""
+        with self.reading() as view:
+            return view.log.entries(first_index, limit)
+
+    def result_of(self, client: bytes, nonce: int) -> TransactionResult | None:
+        """The result under a client's nonce, as long as the nonce is in the window."""
+        with self.reading() as view:
+            return self._result(view, client, nonce)
+
+    def _result(self, view: View, client: bytes, nonce: int) -> TransactionResult | None:
+        key = result_key(client, nonce)
+        raw = view.state.get(key)
+        return None if raw is None else opened(self._databases.state, key, _open_result, raw)
+
+    def find_transaction(self, transaction: bytes) -> Found | None:
+        """Where the envelope of this id stands: where it was executed, else where it was first rejected."""
+        with self.reading() as view:
+            placed = view.log.placed(transaction)
+            if placed is None:
+                return None
+            if placed.code:
+                result: TransactionResult | None = TransactionResult(
+                    transaction, placed.seq, placed.log_index, placed.code, ()
+                )
+            else:
+                result = self._result(view, placed.client, placed.nonce)
+            return Found(placed.client, placed.nonce, placed.seq, placed.log_index, result)
+
+    def node_at(self, level: int, index: int) -> bytes:
+        """A complete subtree's hash, for proofs; see merkle.NodeAt. For many in one moment: `reading().log`."""
+        with self.reading() as view:
+            return view.log.node_at(level, index)
+
+    def receipt(self, index: int) -> Receipt | None:
+        """The proof of entry `index`, or None before a certificate covers it."""
+        with self.reading() as view:
+            return view.log.receipt(index)
+
+    def client_role(self, client: bytes) -> int:
+        """nonces.CLIENT, nonces.ADMINISTRATOR, or 0 for a client that is not admitted (any more)."""
+        key = CLIENT_PREFIX + client
+        with self.reading() as view:
+            raw = view.state.get(key)
+        return 0 if raw is None else opened(self._databases.state, key, _open_client, raw).role
+
+    def check_state(self) -> None:
+        """Compare the whole state with its digest, however large. Raises IntegrityError."""
+        with self._environment.read() as txn:
+            check_state(txn, self._databases)
+
+    def statistics(self) -> dict[str, int]:
+        """For telemetry: sizes in bytes, and read transactions open now."""
+        environment = self._environment
+        return {
+            "map_bytes": environment.map_bytes,
+            "used_bytes": environment.used_bytes,
+            "readers": environment.readers,
+            "height": self._head.seq,
+            "log_size": self._head.frontier.size,
+        }
+
+    def flags(self) -> dict[str, bool]:
+        """LMDB's flags as they are in force."""
+        return self._environment.flags()
+
+
+def _open_environment(path: Path, identity: Identity, map_bytes_initial: int, map_bytes_max: int) -> Environment:
+    """Refuse by VERSION what LMDB should not even look at, then open it."""
+    directory = path / LMDB_NAME
+    if (path / VERSION_NAME).exists():
+        check_identity(identity_of(path), identity)
+        if not (directory / DATA_NAME).exists():
+            raise IntegrityError(str(directory / DATA_NAME), "the data file is gone, although VERSION is there")
+    return Environment(directory, map_bytes_initial, map_bytes_max)
+
+
+def _open_contents(environment: Environment, path: Path, identity: Identity, executor: Executor) -> _Head:
+    """The head of the log; writes the first contents into an empty environment.
+
+    VERSION comes last: a crash before it leaves an environment without or with its first contents, and both are
+    taken up here again.
+    """
+    databases = environment.databases
+    with environment.read() as txn:
+        raw = get(txn, databases.meta, IDENTITY)
+        if raw is None and any(txn.stat(db.handle)["entries"] for db in databases):
+            raise IntegrityError("meta/identity", "the record is missing")
+    if raw is None:
+        environment.write(lambda txn: _write_first(environment, txn, identity, executor))
+        raw = encoded(identity)
+    check_identity(opened(databases.meta, IDENTITY, open_identity, raw), identity)
+    if not (path / VERSION_NAME).exists():
+        write_version(path, identity)
+    with environment.read() as txn:
+        log = LogReader(txn, databases)
+        seq = log.height()
+        block = log.block(seq)
+        if block.seq != seq or block.header.chain_id != identity.chain_id:
+            raise IntegrityError(f"log/{seq}", "not a block of this chain at this height")
+        frontier = log.frontier(block.header.log_size)
+        if frontier.root() != block.header.log_root:
+            raise IntegrityError("nodes", "the right edge of the Merkle tree does not lead to the head's log root")
+        return _Head(seq, block.hash, frontier, load_digest(txn, databases))
+
+
+def _write_first(environment: Environment, txn: Txn, identity: Identity, executor: Executor) -> None:
+    """Identity, genesis block, the state at height 0 and its digest."""
+    databases, digest, state = environment.databases, StateDigest(), executor.initial_state()
+    put(txn, databases.meta, IDENTITY, encoded(identity))
+    append(txn, databases, genesis_block(identity.chain_id), None, Frontier())
+    advance_digest(digest, state, StoredState(txn, databases.state, prove_absence=False))
+    apply_changes(txn, databases.state, state)
+    put(txn, databases.meta, DIGEST, digest.dump())

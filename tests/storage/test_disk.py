@@ -1,0 +1,258 @@
+"""Disks that are full, broken or taken away, a map that grows under readers, and processes that die."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bftnode.protocol.ed25519 import verify
+from bftnode.protocol.receipts import check_receipt
+from bftnode.storage import environment
+from bftnode.storage.environment import Gate
+from bftnode.storage.store import DiskFull, IntegrityError, Storage, StorageBroken, Turn
+from bftnode.storage.verify import verify_log
+from tests.storage.chains import World
+from tests.storage.child import ROOT
+
+MIB = 1024 * 1024
+
+
+def child(verb: str, path: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.storage.child", verb, str(path)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.covers("D01")
+def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
+    """Killed at any moment of a commit loop, storage holds every turn that was reported, whole, and goes on."""
+    world, reported = World(), 0
+    for lines in (1, 7, 2, 23, 4):
+        with child("commit", tmp_path) as process:
+            assert process.stdout is not None
+            for _ in range(lines):
+                line = process.stdout.readline()
+                assert line, process.stderr and process.stderr.read()
+                reported = int(line)
+            process.kill()
+        storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+        past = storage.recover()
+        assert past.head.seq >= reported
+        assert past.journal == {"position": b"%d" % past.head.seq}
+        assert past.frontier.size == 5 * past.head.seq
+        assert past.clients[world.admin.key].highest == 5 * past.head.seq
+        storage.close()
+    report = verify_log(tmp_path, world.membership, executor=world.executor())
+    assert report.fault is None
+    assert report.state_checked
+
+
+@pytest.mark.covers("D04")
+def test_full_disk_stops_writing_and_nothing_else(tmp_path: Path) -> None:
+    """At the end of the disk a turn is undone, reads and restarts go on, and with room the same turn commits."""
+    with child("fill", tmp_path) as process:
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    report = verify_log(tmp_path, World().membership, executor=World().executor())
+    assert (report.fault, report.height) == (None, int(output) + 2)
+
+
+@contextmanager
+def data_file_is(storage: Storage, path: Path, flags: int) -> Iterator[None]:
+    """LMDB's descriptors of its data file lead to `path` meanwhile: a disk that answers as that file does."""
+    environment = storage._environment
+    names = [int(name) for name in os.listdir("/proc/self/fd")]
+    targets = {name: os.readlink(f"/proc/self/fd/{name}") for name in names if os.path.exists(f"/proc/self/fd/{name}")}
+    data = str(environment._data)
+    theirs = [name for name, target in targets.items() if target == data and name != environment._file]
+    assert theirs, "LMDB has its data file open"
+    victims = [(descriptor, os.dup(descriptor)) for descriptor in theirs]
+    stand_in = os.open(path, flags)
+    for descriptor in theirs:
+        os.dup2(stand_in, descriptor)
+    try:
+        yield
+    finally:
+        for descriptor, kept in victims:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+        os.close(stand_in)
+
+
+@pytest.mark.covers("D04")
+def test_enospc_of_a_commit_leaves_the_turn_to_be_tried_again(tmp_path: Path) -> None:
+    """Where a file system does not honour reservations and the write itself says ENOSPC, nothing is lost either."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    turn = world.turn(world.notes(3))
+    with data_file_is(storage, Path("/dev/full"), os.O_RDWR):
+        for _ in range(3):
+            with pytest.raises(DiskFull):
+                storage.commit(turn)
+    assert storage.height == 0
+    storage.commit(turn)
+    storage.check_state()
+    assert storage.recover().journal == {"position": b"1"}
+    storage.close()
+
+
+@pytest.mark.covers("D05", "D15")
+@pytest.mark.parametrize("stand_in", ["/proc/self/mem", "/dev/null"])
+def test_a_disk_that_fails_stops_the_node(tmp_path: Path, stand_in: str) -> None:
+    """After an I/O error nothing is tried again in this process; a restart finds the last durable turn."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    storage.commit(world.turn(world.notes(3)))
+    turn = world.turn(world.notes(3))
+    # Memory that is not mapped answers a write with EIO; a descriptor opened for reading with EBADF.
+    flags = os.O_RDWR if "mem" in stand_in else os.O_RDONLY
+    with data_file_is(storage, Path(stand_in), flags), pytest.raises(StorageBroken):
+        storage.commit(turn)
+    with pytest.raises(StorageBroken, match="an earlier commit failed"):
+        storage.commit(turn)
+    storage.close()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    assert storage.recover().journal == {"position": b"1"}
+    storage.commit(turn)
+    storage.check_state()
+    storage.close()
+
+
+@pytest.mark.covers("D12")
+def test_the_map_grows_under_readers(tmp_path: Path) -> None:
+    """While threads read receipts and state, commits enlarge the map many times, and every answer is right."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB // 4)
+    effects = [world.notes(50, "x" * 400) for _ in range(60)]
+    storage.commit(world.turn(effects[0]))
+    done, reads, failures = threading.Event(), [0, 0, 0], list[BaseException]()
+
+    def read(me: int) -> None:
+        try:
+            while not done.is_set():
+                with storage.reading() as view:
+                    index = reads[me] % (view.height * 50)
+                    receipt = view.log.receipt(index)
+                    entry = storage.entries(index, 1)[0]
+                    assert receipt is not None
+                    check_receipt(receipt, entry.envelope, world.membership, verify)
+                    assert view.state.get(b"anote %d" % (view.height * 50 - 1)) is not None
+                reads[me] += 1
+        except BaseException as error:  # handed to the test, which fails by it
+            failures.append(error)
+
+    threads = [threading.Thread(target=read, args=(me,)) for me in range(3)]
+    for thread in threads:
+        thread.start()
+    for effect in effects[1:]:
+        storage.commit(world.turn(effect))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert min(reads) > 0
+    assert storage.statistics()["map_bytes"] >= 16 * MIB // 4
+    storage.check_state()
+    storage.close()
+
+
+@pytest.mark.covers("D11")
+def test_a_reader_that_stays_holds_up_growth_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Growth gives up on a reader that does not leave; the turn commits once it has."""
+    monkeypatch.setattr(environment, "READ_S_MAX", 0.01)
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB // 4)
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with storage.reading():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait()
+    turn = world.turn(world.notes(20, "x" * 50_000))
+    with pytest.raises(DiskFull, match="read transaction"):
+        storage.commit(turn)
+    leave.set()
+    thread.join()
+    storage.commit(turn)
+    storage.check_state()
+    storage.close()
+
+
+def test_a_full_map_is_a_full_disk(tmp_path: Path) -> None:
+    """At its bound the map does not grow, and smaller turns still fit."""
+    world = World()
+    storage = Storage.open(
+        tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB // 4, map_bytes_max=MIB
+    )
+    with pytest.raises(DiskFull, match="at most"):
+        storage.commit(Turn({"large": b"x" * 2 * MIB}))
+    storage.commit(Turn({"small": b"x"}))
+    assert storage.recover().journal == {"small": b"x"}
+    storage.close()
+
+
+def test_the_gate_lets_a_thread_in_again(tmp_path: Path) -> None:
+    """Who is inside may enter again while the map waits to move; newcomers wait."""
+    gate, order = Gate(), list[str]()
+    entered, closing = threading.Event(), threading.Event()
+
+    def reader() -> None:
+        with gate.passing():
+            entered.set()
+            closing.wait()
+            with gate.passing():
+                order.append("again")
+
+    def newcomer() -> None:
+        with gate.passing():
+            order.append("newcomer")
+
+    threads = [threading.Thread(target=reader), threading.Thread(target=newcomer)]
+    threads[0].start()
+    entered.wait()
+    with gate.closed(0) as empty:
+        assert not empty
+        threads[1].start()
+        closing.set()
+        threads[0].join()
+        order.append("closed")
+    threads[1].join()
+    assert order == ["again", "closed", "newcomer"]
+    assert gate.inside == 0
+
+
+@pytest.mark.covers("D03")
+def test_a_torn_meta_page_is_the_older_one_or_nothing(tmp_path: Path) -> None:
+    """Whichever byte of a meta page is wrong, the node refuses to start or has one of the last two turns, whole."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    for _ in range(3):
+        storage.commit(world.turn(world.notes(3)))
+    storage.close()
+    data = tmp_path / "lmdb" / "data.mdb"
+    whole = data.read_bytes()
+    outcomes = set()
+    for page in (0, 4096):
+        for at in range(page, page + 160):
+            with open(data, "r+b") as file:
+                file.seek(at)
+                file.write(bytes((whole[at] ^ 0x40,)))
+            try:
+                storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+            except StorageBroken as error:
+                outcomes.add(type(error))
+            else:
+                past = storage.recover()
+                assert past.journal == {"position": b"%d" % past.head.seq}
+                outcomes.add(past.head.seq)
+                storage.close()
+            data.write_bytes(whole)
+    assert outcomes == {IntegrityError, 2, 3}
