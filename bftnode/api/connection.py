@@ -194,6 +194,7 @@ class Connection:
         with trio.move_on_after(self._limits.parting_s):
             try:
                 await self._stream.send_all(join_frames([cm.pack_messages([_error(refused)])]))
+                await self._stream.transport_stream.send_eof()
             except (OSError, trio.BrokenResourceError):
                 return
             await self._discard()
@@ -353,6 +354,7 @@ class Connection:
                     self._outbox_bytes -= size
                 self._wake = trio.Event()
                 if self._parting:
+                    await self._stream.transport_stream.send_eof()  # the client hangs up when it has read this
                     return
         except (OSError, trio.BrokenResourceError):
             scope.cancel()  # the client is gone; the reader may not notice

@@ -18,6 +18,7 @@ from bftnode.node.inbox import Inbox
 from bftnode.node.telemetry import Notes
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.client_messages import (
+    ENTRIES_BYTES_TARGET,
     STATUS_BLOCKS_MAX,
     Ack,
     BlockStatus,
@@ -203,7 +204,14 @@ class NodeBackend:
         """(entries in the log, those from `first` on)."""
         assert self._driver is not None, "introduced"
         found = await trio.to_thread.run_sync(self._storage.entries, first, limit)
-        return self._driver.log_size, [Entry(*item) for item in found]
+        page: list[Entry] = []
+        size = 0
+        for item in found:
+            if size >= ENTRIES_BYTES_TARGET:
+                break
+            page.append(Entry(*item))
+            size += len(item.envelope)
+        return self._driver.log_size, page
 
     async def receipt(self, index: int) -> Receipt:
         """Raises Refused(NOT_FOUND)."""

@@ -501,8 +501,10 @@ class Agreement:
             self._look_at_commits(seq)
 
     def leave_view(self) -> None:
-        """The view is over: nothing that waits in it is accepted any more."""
+        """The view is over: its proposals are nothing to the next one (a PRE-PREPARE may come before its NEW-VIEW)."""
         self._waiting.clear()
+        self._proposals.clear()
+        self.accepted = {}
 
     def resume_view(self, certificate: Certificate | None) -> None:
         """After a restart in an active view: the base again, and above it what was accepted and voted for.

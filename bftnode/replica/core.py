@@ -72,6 +72,8 @@ class Replica:
         timing: Timing | None = None,
     ) -> None:
         timing = timing or Timing()
+        # A replica that runs takes a step at least each status interval, when its STATUS is due.
+        self._asleep_ms = timing.status_interval_ms + timing.status_interval_ms // 2
         self.members = members
         self.me = me
         self._verify = verify
@@ -143,6 +145,8 @@ class Replica:
     def step(self, event: Event, now: Now) -> list[Effect]:
         """What follows from `event` at time `now`. Never raises on anything that came from outside."""
         assert now.monotonic_ms >= self.position.now.monotonic_ms, "the monotonic clock is monotonic"
+        if now.monotonic_ms - self.position.now.monotonic_ms > self._asleep_ms:
+            self._wake_up(now)
         self.position.now = now
         match event:
             case Received():
@@ -164,6 +168,16 @@ class Replica:
                 assert_never(event)
         self._go_on()
         return self.voice.take()
+
+    def _wake_up(self, now: Now) -> None:
+        """This replica did nothing for long (suspended, or its disk was): that the others were silent meanwhile says
+        nothing about them, so its timers start afresh. Leaving a view alone cannot be taken back (T04, T06, D13)."""
+        asleep_ms = now.monotonic_ms - self.position.now.monotonic_ms
+        self.pool.head_since_ms = now.monotonic_ms
+        self.view_changes.forgive(now.monotonic_ms)
+        if self._work_since_ms is not None:
+            self._work_since_ms = now.monotonic_ms
+        self.voice.note("was_asleep", {"ms": asleep_ms})
 
     def next_deadline_ms(self) -> int:
         """When the next Tick is due, on the monotonic clock."""

@@ -61,6 +61,10 @@ class Pool:
         """An envelope that was opened before, by its bytes."""
         return self._by_raw.get(raw)
 
+    def holds(self, transaction: bytes) -> bool:
+        """Whether the envelope of this id is pending. Linear: for people's questions, not for the hot path."""
+        return any(item.id == transaction for item in self._pending.values())
+
     def client_known(self, client: bytes) -> bool:
         window = self._clients.get(client)
         return window is not None and window.role != 0

@@ -42,6 +42,10 @@ RELAYED_MAX = 256
 RELAYED_BYTES_MAX = 512 * 1024
 """One RELAY. The rest follows when these have been executed or the view has changed."""
 
+SHUNNED_TIMEOUTS = 10
+"""A member that did not give the run that it promised is not asked for so many fetch timeouts, unless nobody else
+promises one: a liar costs one timeout in a while, not one a run (faults.md K05, K06)."""
+
 
 @dataclass(slots=True)
 class Peer:
@@ -105,6 +109,8 @@ class Synchroniser:
         self._status_due_ms = position.now.monotonic_ms
         self._fetch: _Fetch | None = None
         self._asked: dict[int, int] = {}  # member -> the first height of its outstanding run
+        self._last_source = -1
+        self._shunned_until_ms: dict[int, int] = {}
         self._wanted: dict[bytes, _Wanted] = {}
         self._relayed: tuple[tuple[bytes, int], int] | None = None  # (oldest pending key, view) of the last RELAY
 
@@ -128,7 +134,7 @@ class Synchroniser:
             self._view_changes.repeat()
         if self._fetch is not None and now_ms >= self._fetch.deadline_ms:
             self._voice.note("fetch_timeout", {"member": self._fetch.peer, "first": self._fetch.first})
-            self._fetch_from(self._next_source(after=self._fetch.peer))
+            self._give_up(self._fetch.peer)
         for block in [key for key, wanted in self._wanted.items() if now_ms >= wanted.deadline_ms]:
             self._ask_for(block)
         relay = self._relay_due_ms()
@@ -184,19 +190,30 @@ class Synchroniser:
     def want_log(self, height: int) -> None:
         """Somebody is known to have committed `height`: fetch, unless a fetch is under way."""
         if self._fetch is None and height > self._chain.height:
-            self._fetch_from(self._next_source(after=-1))
+            trusted, shunned = self._sources()
+            self._fetch_from(trusted or shunned)
 
-    def _next_source(self, after: int) -> int | None:
-        """The next member, round robin, that says it has what I lack."""
-        height = self._chain.height
+    def _sources(self) -> tuple[list[int], list[int]]:
+        """The members that say they have what I lack: those to ask, and those that let me down a while ago."""
+        height, now_ms = self._chain.height, self._position.now.monotonic_ms
         sources = [member for member in sorted(self.peers) if self.peers[member].status.committed > height]
-        later = [member for member in sources if member > after]
-        return later[0] if later else (sources[0] if sources else None)
+        shunned = [member for member in sources if now_ms < self._shunned_until_ms.get(member, 0)]
+        return [member for member in sources if member not in shunned], shunned
 
-    def _fetch_from(self, source: int | None) -> None:
-        if source is None:
+    def _give_up(self, source: int) -> None:
+        """It did not deliver: ask another one. If there is none, the next STATUS starts again (so, at its pace)."""
+        self._shunned_until_ms[source] = (
+            self._position.now.monotonic_ms + SHUNNED_TIMEOUTS * self._timing.fetch_timeout_ms
+        )
+        self._fetch_from(self._sources()[0])
+
+    def _fetch_from(self, sources: list[int]) -> None:
+        """Ask the next of these, round robin."""
+        if not sources:
             self._fetch = None
             return
+        source = next((member for member in sources if member > self._last_source), sources[0])
+        self._last_source = source
         first = self._chain.height + 1
         self._fetch = _Fetch(source, first, self._position.now.monotonic_ms + self._timing.fetch_timeout_ms)
         self._asked[source] = first
@@ -228,8 +245,13 @@ class Synchroniser:
             path = self._open_run(body, open_run_payload(payload))
         except Refused:
             if mine:
-                self._fetch_from(self._next_source(after=sender))
+                self._give_up(sender)
             raise
+        if not path:
+            # Nothing new, and its certificate was not looked at.
+            if mine:
+                self._give_up(sender)
+            return
         if mine:
             self._fetch = None
         self._agreement.on_run(path, body.certificate)
@@ -242,6 +264,8 @@ class Synchroniser:
         certificate = body.certificate
         if certificate.phase != COMMIT or certificate.seq != body.first + len(packed) - 1:
             raise Refused(Reason.BAD_CERTIFICATE, "the certificate does not commit the last block of the run")
+        if body.first > self._chain.height + 1:
+            raise Refused(Reason.UNREQUESTED, f"a run from height {body.first} on; committed is {self._chain.height}")
         if certificate.seq <= self._chain.height:
             return []
         self._memo.check(certificate)

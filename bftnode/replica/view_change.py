@@ -20,8 +20,10 @@ from bftnode.replica.position import Position, Timing, ViewRecord
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import VoteBook
 
-COURTESY_VIEWS_MAX = 64
-"""A lone correct replica is never further ahead: it does not leave a view that q others did not leave as well."""
+COURTESY_VIEWS_MAX = 1
+"""A lone correct replica is never further ahead of a view that works: it leaves its own view after q have asked for
+that one, and where q are active in a lower one, two quorums have no correct member in common. Granting more would let
+one liar send a few correct replicas views ahead, to which the others, too few without them, follow one by one."""
 
 CERTIFICATES_REMEMBERED = 256
 """Verified certificates remembered by content, so that one in many VIEW-CHANGEs is checked once (P29)."""
@@ -126,6 +128,12 @@ class ViewChanges:
             self.start_view_change(self._position.view + 1)
         elif self._position.active and self._position.may_vote:
             self._grant_courtesy(now_ms)
+
+    def forgive(self, now_ms: int) -> None:
+        """Start the running timer afresh."""
+        self._active_since_ms = now_ms
+        if self._waiting_since_ms is not None:
+            self._waiting_since_ms = max(self._waiting_since_ms, now_ms)
 
     def progressed(self, view: int) -> None:
         """A new block was committed by a certificate of `view`: this view is worth its time (P19)."""
@@ -325,14 +333,15 @@ class ViewChanges:
     def _enter(self, view: int, *, active: bool) -> None:
         assert self.doors is not None, "introduced by core"
         position = self._position
+        if view != position.view:
+            # What waits for the NEW-VIEW of the view that it is of stays; also who enters without asking for it leaves.
+            self.doors.leave_view()
         position.view = view
         position.active = active
         self._voice.persist("view", ViewRecord(view, active))
         self._waiting_since_ms = None
         if active:
             self._active_since_ms = position.now.monotonic_ms
-        else:
-            self.doors.leave_view()
         for sender in [key for key, slot in self._slots.items() if slot.body.view < view]:
             del self._slots[sender]
 

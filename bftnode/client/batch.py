@@ -1,0 +1,69 @@
+"""Operations of concurrent callers gathered into one envelope. Pure but for the events that callers wait on."""
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from bftnode.client.outcomes import Outcome
+
+
+class Call:
+    """One caller's operation."""
+
+    __slots__ = ("abandoned", "alone", "batch", "done", "operation", "outcome", "place", "refused")
+
+    def __init__(self, operation: bytes) -> None:
+        self.operation = operation
+        self.done = trio.Event()
+        self.outcome: Outcome | None = None
+        self.place = 0  # which of the envelope's results is ours
+        self.batch: Batch | None = None  # None: not in an envelope yet
+        self.alone = False  # shares an envelope with nobody: one in company was rejected
+        self.abandoned = False  # the caller has left
+        self.refused: Exception | None = None  # no envelope could be made of it
+
+
+class Batch:
+    """The calls in one envelope."""
+
+    __slots__ = ("calls", "name", "settle", "waiting")
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.calls = calls
+        self.name = b""  # the transaction's id, once signed
+        self.settle: Callable[[Outcome], None] | None = None  # what the client waits with, once signed
+        self.waiting = len(calls)
+        for place, call in enumerate(calls):
+            call.place, call.batch = place, self
+
+
+class Gathering:
+    """Calls that wait for an envelope, in order of arrival."""
+
+    def __init__(self, operations_max: int, bytes_max: int) -> None:
+        self._operations_max = operations_max
+        self._bytes_max = bytes_max
+        self._calls: deque[Call] = deque()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call: Call) -> None:
+        self._calls.append(call)
+
+    def take(self) -> Batch | None:
+        """The next envelope's calls: as many as fit, at least one; None when nobody waits."""
+        chosen: list[Call] = []
+        size = 0
+        while self._calls:
+            call = self._calls[0]
+            if call.abandoned:
+                self._calls.popleft()
+                continue
+            size += len(call.operation)
+            full = len(chosen) == self._operations_max or size > self._bytes_max
+            if chosen and (full or call.alone or chosen[-1].alone):
+                break
+            chosen.append(self._calls.popleft())
+        return Batch(chosen) if chosen else None

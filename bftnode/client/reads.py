@@ -1,0 +1,216 @@
+"""Reading without trusting: how many members must say the same before it is believed, for each kind of read.
+
+What is proven by itself (an entry with its receipt) is taken from any member; what is not is compared.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+import trio
+
+from bftnode.client.link import Link
+from bftnode.client.options import Options
+from bftnode.client.session import Session
+from bftnode.protocol import client_messages as cm
+from bftnode.protocol import ed25519
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.receipts import Receipt, check_receipt
+
+Answer = TypeVar("Answer")
+
+_PASSING = frozenset((Reason.NOT_READY, Reason.BUSY, Reason.CONN_LOST))
+"""A member that refuses a read for one of these may answer it later."""
+
+
+class QueryAnswer(NamedTuple):
+    """`value` is the application's answer in the state of a block: see `Reads.matching` on which."""
+
+    height: int
+    value: bytes
+
+
+class ProvenEntry(NamedTuple):
+    """An entry of the log with the proof that it is one; the receipt was checked."""
+
+    entry: cm.Entry
+    receipt: Receipt
+
+
+class LogPage(NamedTuple):
+    """Consecutive entries that f+1 members sent alike, and the size that a correct member's log has at least."""
+
+    log_size: int
+    entries: tuple[cm.Entry, ...]
+
+
+class Reads:
+    """Questions to members over their links."""
+
+    def __init__(self, links: Sequence[Link], session: Session, options: Options) -> None:
+        self._links = links
+        self._session = session
+        self._options = options
+        self._members = session.members
+
+    def connected(self) -> list[Link]:
+        return [link for link in self._links if link.connected]
+
+    async def local(self, query: bytes, member: int | None) -> QueryAnswer:
+        """One member's word. Raises Refused."""
+        links = self.connected()
+        if member is not None:
+            links = [self._links[member]]
+        if not links:
+            raise Refused(Reason.NOT_READY, "no member is connected")
+        answer = await self._ask(links[0], lambda number: cm.Query(number, 0, 0, query), cm.QueryValue)
+        return QueryAnswer(answer.height, answer.value)
+
+    async def matching(self, query: bytes, min_height: int, need: int) -> QueryAnswer:
+        """A value that `need` members (f+1 or more) sent alike, each from a state of at least `min_height`.
+
+        One of them is correct, so the value is the answer of a state that a correct member had reached while we
+        asked. Members' heights differ while the log moves, so values are compared and heights only bounded; where
+        values differ too, members are asked again for a height just ahead, at which all of them can answer. The
+        height returned is one that a correct member had reached: the (f+1)-th highest among those who agree, so that
+        a later read from that height on never sees an older state. Raises Refused(NOT_READY) when they do not agree
+        in `read_rounds` rounds, or what f+1 of them refuse it for.
+        """
+        for _ in range(self._options.read_rounds):
+            asked = await self._round(query, min_height, need)
+            if isinstance(asked, QueryAnswer):
+                return asked
+            min_height = max(min_height, asked)
+        raise Refused(Reason.NOT_READY, f"no {need} members gave the same answer")
+
+    async def _round(self, query: bytes, min_height: int, need: int) -> QueryAnswer | int:
+        """The value that enough members agree on, or the height from which to ask next."""
+        f, some_correct = self._members.f, self._members.some_correct
+        heights: dict[bytes, list[int]] = {}
+        refusals: dict[Reason, int] = {}
+        found: list[QueryAnswer] = []
+        wait_ms = int(self._options.read_wait_s * 500)  # half of it for the height, half for the way
+
+        async def ask(link: Link, scope: trio.CancelScope) -> None:
+            try:
+                answer = await self._ask(
+                    link, lambda number: cm.Query(number, min_height, wait_ms, query), cm.QueryValue
+                )
+            except Refused as refused:
+                refusals[refused.reason] = refusals.get(refused.reason, 0) + 1
+                if refused.reason not in _PASSING and refusals[refused.reason] >= some_correct:
+                    scope.cancel()
+                return
+            if answer.height < min_height:
+                return  # not what was asked for: as good as silence
+            same = heights.setdefault(answer.value, [])
+            same.append(answer.height)
+            if len(same) >= need and not found:
+                found.append(QueryAnswer(sorted(same, reverse=True)[f], answer.value))
+                scope.cancel()
+
+        with trio.move_on_after(self._options.read_wait_s):
+            async with trio.open_nursery() as nursery:
+                for link in self.connected():
+                    nursery.start_soon(ask, link, nursery.cancel_scope)
+        if found:
+            # Reached by a correct member, and not claimed by liars alone.
+            self._session.floor = max(self._session.floor, found[0].height)
+            return found[0]
+        for reason, count in refusals.items():
+            if reason not in _PASSING and count >= some_correct:
+                raise Refused(reason, f"{count} members refuse the query")
+        if not heights:
+            await trio.sleep(self._options.read_wait_s / 10)  # nobody there, or nobody ready
+            return min_height
+        # A liar names any height; what some correct member claims at least is the (f+1)-th highest.
+        claimed = sorted((height for same in heights.values() for height in same), reverse=True)
+        return claimed[f] + 1 if len(claimed) > f else min_height
+
+    async def entries(self, first: int, limit: int) -> LogPage:
+        """Raises Refused(NOT_READY) when fewer than f+1 members agree on the first entry there is."""
+        pages: list[cm.Entries] = []
+        need = self._members.some_correct
+        links = self.connected()
+
+        async def ask(link: Link) -> None:
+            try:
+                pages.append(await self._ask(link, lambda number: cm.GetEntries(number, first, limit), cm.Entries))
+            except Refused:
+                return
+
+        # f+1 members first; the others only if those do not agree.
+        for asked in (links[:need], links[need:]):
+            with trio.move_on_after(self._options.read_wait_s * 5):
+                async with trio.open_nursery() as nursery:
+                    for link in asked:
+                        nursery.start_soon(ask, link)
+            page = _agreed(pages, first, need)
+            if page is not None and (page.entries or page.log_size <= first):
+                return page
+        raise Refused(Reason.NOT_READY, f"fewer than {need} members agree on the log from {first} on")
+
+    async def receipt(self, log_index: int) -> ProvenEntry:
+        """From the first member whose proof holds. Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY)."""
+        last = Refused(Reason.NOT_READY, "no member is connected")
+        for link in self.connected():
+            try:
+                with trio.fail_after(self._options.read_wait_s):
+                    page = await self._ask(link, lambda number: cm.GetEntries(number, log_index, 1), cm.Entries)
+                    answer = await self._ask(link, lambda number: cm.GetReceipt(number, log_index), cm.ReceiptValue)
+                if len(page.entries) != 1 or page.entries[0].index != log_index or answer.receipt.index != log_index:
+                    raise Refused(Reason.NOT_FOUND, f"no entry {log_index}")
+                check_receipt(answer.receipt, page.entries[0].envelope, self._members, ed25519.verify)
+            except Refused as refused:
+                last = refused
+            except trio.TooSlowError:
+                last = Refused(Reason.NOT_READY, f"member {link.number} does not answer")
+            else:
+                return ProvenEntry(page.entries[0], answer.receipt)
+        raise last
+
+    async def block(self, seq: int, member: int | None) -> cm.BlockValue:
+        """One member's word; where it has a certificate, the caller can check it. Raises Refused."""
+        links = self.connected() if member is None else [self._links[member]]
+        if not links:
+            raise Refused(Reason.NOT_READY, "no member is connected")
+        return await self._ask(links[0], lambda number: cm.GetBlock(number, seq), cm.BlockValue)
+
+    async def status_all(self, timeout_s: float) -> dict[int, cm.NodeStatus | str]:
+        """Every member's own word about itself, or why there is none."""
+        found: dict[int, cm.NodeStatus | str] = {
+            link.number: str(link.refused or "no connection yet") for link in self._links
+        }
+
+        async def ask(link: Link) -> None:
+            found[link.number] = "no answer in time"
+            try:
+                found[link.number] = (await self._ask(link, cm.GetStatus, cm.StatusValue)).status
+            except Refused as refused:
+                found[link.number] = str(refused)
+
+        with trio.move_on_after(timeout_s):
+            async with trio.open_nursery() as nursery:
+                for link in self.connected():
+                    nursery.start_soon(ask, link)
+        return found
+
+    @staticmethod
+    async def _ask(link: Link, make: Callable[[int], cm.Request], kind: type[Answer]) -> Answer:
+        answer = await link.ask(make)
+        if not isinstance(answer, kind):
+            raise Refused(Reason.UNEXPECTED, f"member {link.number} answered something else")
+        return answer
+
+
+def _agreed(pages: Sequence[cm.Entries], first: int, need: int) -> LogPage | None:
+    """The longest run from `first` on of entries that `need` pages have alike, and the log size that `need` claim."""
+    if len(pages) < need:
+        return None
+    entries: list[cm.Entry] = []
+    for place in range(cm.ENTRIES_MAX):
+        at_place = [page.entries[place] for page in pages if place < len(page.entries)]
+        agreed = next((entry for entry in at_place if at_place.count(entry) >= need), None)
+        if agreed is None or agreed.index != first + place:
+            break
+        entries.append(agreed)
+    return LogPage(sorted((page.log_size for page in pages), reverse=True)[need - 1], tuple(entries))

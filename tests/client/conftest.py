@@ -1,0 +1,10 @@
+"""The same town for all tests of the client."""
+
+import pytest
+
+from tests.api.town import Town
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    return Town(tmp_path_factory.mktemp("town"))
