@@ -113,12 +113,25 @@ class StateDigest:
 
     def replace(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
         """Account for the entry under `key` going from `old` to `new` (None: absent)."""
-        if old is not None:
-            self._sum = self._sum - self._entry(key, old) & self._MASK
-            self._count -= 1
-        if new is not None:
-            self._sum = self._sum + self._entry(key, new) & self._MASK
-            self._count += 1
+        self.replace_all(((key, old, new),))
+
+    def replace_all(self, entries: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> None:
+        """As `replace` for each (key, old, new): two expansions of some 1.2 microseconds an entry, nothing for one
+        that is what it was, and the modulus once."""
+        total, count, size = self._sum, self._count, self._BYTES
+        expand, number = hashlib.shake_128, int.from_bytes
+        for key, old, new in entries:
+            if old == new:
+                continue
+            prefix = len(key).to_bytes(4, "big") + key
+            if old is not None:
+                total -= number(expand(prefix + old).digest(size), "big")
+                count -= 1
+            if new is not None:
+                total += number(expand(prefix + new).digest(size), "big")
+                count += 1
+        self._sum = total & self._MASK
+        self._count = count
 
     def value(self) -> bytes:
         """32 bytes."""
@@ -131,8 +144,3 @@ class StateDigest:
     def load(raw: bytes) -> "StateDigest":
         assert len(raw) == 8 + StateDigest._BYTES, "a digest as dump() wrote it"
         return StateDigest(int.from_bytes(raw[8:], "big"), int.from_bytes(raw[:8], "big"))
-
-    @classmethod
-    def _entry(cls, key: bytes, value: bytes) -> int:
-        hashed = hashlib.shake_128(len(key).to_bytes(4, "big") + key + value).digest(cls._BYTES)
-        return int.from_bytes(hashed, "big")

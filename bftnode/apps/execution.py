@@ -128,24 +128,7 @@ class Overlay:
     def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         if self._sorted is None:
             self._sorted = sorted(self.changes)
-        keys = self._sorted
-        last = len(keys) if end is None else bisect_left(keys, end)
-        if bisect_left(keys, start) >= last:
-            return self._base.scan(start, end, limit)
-        found: list[tuple[bytes, bytes]] = []
-        while len(found) < limit:
-            asked = max(limit - len(found), 16)  # by ones it would crawl over what this block deleted
-            page = self._base.scan(start, end, asked)
-            # A full page says nothing about what follows its last key; a short one is followed by nothing.
-            beyond = page[-1][0] + b"\x00" if len(page) == asked else None
-            mine = keys[bisect_left(keys, start) : last if beyond is None else bisect_left(keys, beyond, hi=last)]
-            merged: dict[bytes, bytes | None] = dict(page)
-            merged.update((key, self.changes[key]) for key in mine)
-            found += [(key, value) for key, value in sorted(merged.items()) if value is not None]
-            if beyond is None:
-                break
-            start = beyond
-        return found[:limit]
+        return merged_scan(self._base, self.changes, self._sorted, start, end, limit)
 
     def checkpoint(self) -> None:
         self._undo = []
@@ -159,6 +142,34 @@ class Overlay:
             if self._sorted is not None:
                 del self._sorted[bisect_left(self._sorted, key)]
         self._undo = []
+
+
+def merged_scan(
+    base: ReadableState,
+    changes: dict[bytes, bytes | None],
+    keys: list[bytes],
+    start: bytes,
+    end: bytes | None,
+    limit: int,
+) -> list[tuple[bytes, bytes]]:
+    """`base.scan` as it would be after `changes`, whose keys are `keys` in ascending order."""
+    last = len(keys) if end is None else bisect_left(keys, end)
+    if bisect_left(keys, start) >= last:
+        return base.scan(start, end, limit)
+    found: list[tuple[bytes, bytes]] = []
+    while len(found) < limit:
+        asked = max(limit - len(found), 16)  # by ones it would crawl over what was deleted
+        page = base.scan(start, end, asked)
+        # A full page says nothing about what follows its last key; a short one is followed by nothing.
+        beyond = page[-1][0] + b"\x00" if len(page) == asked else None
+        mine = keys[bisect_left(keys, start) : last if beyond is None else bisect_left(keys, beyond, hi=last)]
+        merged: dict[bytes, bytes | None] = dict(page)
+        merged.update((key, changes[key]) for key in mine)
+        found += [(key, value) for key, value in sorted(merged.items()) if value is not None]
+        if beyond is None:
+            break
+        start = beyond
+    return found[: max(limit, 0)]
 
 
 class Scoped:
@@ -324,8 +335,7 @@ class _BlockTurn:
 
 def advance_digest(digest: StateDigest, changes: dict[bytes, bytes | None], base: ReadableState) -> None:
     """Account for `changes` on top of `base`, before they are applied to it."""
-    for key, value in changes.items():
-        digest.replace(key, base.get(key), value)
+    digest.replace_all((key, base.get(key), value) for key, value in changes.items())
 
 
 def _open_own(reader: Callable[[bytes], T], raw: bytes) -> T:

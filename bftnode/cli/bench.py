@@ -94,9 +94,10 @@ def bench(
     size: int,
     as_json: bool,
 ) -> None:
-    """Measure committed operations per second and their latency. Writes keys bench/... or records.
+    """Measure committed operations per second and their latency.
 
-    An operation counts when f+1 members have sent its result. A warm-up is left out.
+    Writes keys bench/... (application kv) or records (log). An operation counts when f+1 members have sent its
+    result. A warm-up is left out.
     """
     make = operation_maker(access.genesis().application, size)
     if mode == "single":

@@ -6,12 +6,14 @@ import click
 
 from bftnode.apps.execution import CLIENT_PREFIX
 from bftnode.cli.cluster import Access, access_options, refused_by
+from bftnode.cli.errors import FAILURE, CommandFailed
 from bftnode.cli.homes import the_home
 from bftnode.cli.options import DIRECTORY, FILE, example, home_option, id_argument, json_option
 from bftnode.cli.output import note, print_json, print_line, print_table
 from bftnode.client.operations import admit_client, remove_client
 from bftnode.node.home import create_client_home, load_genesis
 from bftnode.protocol.codec import decode
+from bftnode.protocol.errors import Reason
 from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT, ClientRecord
 from bftnode.protocol.results import TransactionResult
 from bftnode.storage.directory import LMDB_NAME, identity_of
@@ -84,6 +86,10 @@ def list_(home: Path | None, as_json: bool) -> None:
 
 def _report(result: TransactionResult, public_key: bytes, role: str, as_json: bool) -> None:
     code = result.results[0].code
+    if code == Reason.NOT_FOUND:
+        raise CommandFailed(
+            f"{public_key.hex()} is no client", code, "`bftnode client list --home MEMBER` lists them", FAILURE
+        )
     if code:
         raise refused_by(code, f"{public_key.hex()} is not {role}: refused in transaction {result.transaction.hex()}")
     if as_json:

@@ -6,6 +6,7 @@ from typing import Any
 from bftnode.apps import kv, log
 from bftnode.apps.execution import ADMIT, open_system_operation
 from bftnode.cli.output import shown
+from bftnode.client.operations import BARRIER
 from bftnode.protocol.client_messages import Entry
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.nonces import ADMINISTRATOR
@@ -51,6 +52,8 @@ def time_text(time_ms: int) -> str:
 
 def describe(operation: bytes, application: str) -> str:
     """What an operation asks for, in words. What cannot be read is named so: it is in the log all the same."""
+    if operation == BARRIER:
+        return "barrier of a linearizable read"
     try:
         if operation[:1] != b"\x01":
             system = open_system_operation(operation)

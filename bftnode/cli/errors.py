@@ -65,7 +65,7 @@ HINTS: dict[Reason, str] = {
     Reason.NOT_READY: "`bftnode why` says what is missing",
     Reason.DISK_FULL: "make room on that member's disk; it goes on by itself",
     Reason.CONN_UNREACHABLE: "`bftnode status` shows who answers; are the members running?",
-    Reason.NOT_FOUND: "it may not be committed yet; `bftnode tx wait ID` waits for it",
+    Reason.NOT_FOUND: "`bftnode status` shows how far the members are",
 }
 
 HINTS_BY_WORDS: tuple[tuple[str, str], ...] = (

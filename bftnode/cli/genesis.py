@@ -11,6 +11,7 @@ from bftnode.cli.homes import the_home
 from bftnode.cli.options import FILE, example, home_option, json_option
 from bftnode.cli.output import note, print_fields, print_json, print_line, print_table
 from bftnode.node.home import install_genesis, load_genesis, read_text, write_new
+from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import (
     Genesis,
@@ -117,6 +118,10 @@ def _check_word(word: str, what: str) -> None:
 def _check_key(key: str) -> None:
     if len(key) != 64 or any(digit not in "0123456789abcdef" for digit in key):
         raise Refused(Reason.CONFIGURATION, f"--admin {key!r} is not a public key: 64 lower-case hexadecimal digits")
+    try:
+        check_public_key(bytes.fromhex(key))
+    except Refused as refused:
+        raise Refused(refused.reason, f"--admin {key}: {refused.detail}") from None
 
 
 def _parameters(pairs: tuple[str, ...]) -> ParametersFile:

@@ -28,7 +28,10 @@ R = TypeVar("R", bound=application.Result)
 
 @click.group(epilog=example("bftnode kv put color red --home demo/client", "bftnode kv get color --home demo/client"))
 def kv() -> None:
-    """Use the key-value application. Keys have 1 to 400 bytes, values up to 63 KiB."""
+    """Use the key-value application.
+
+    Keys have 1 to 400 bytes, values up to 63 KiB. For clusters of the application kv.
+    """
 
 
 hex_option = click.option("--hex", "as_hex", is_flag=True, help="Keys and values are given in hexadecimal digits.")

@@ -23,9 +23,9 @@ from bftnode.storage.store import Storage, Turn
 @click.option("--yes", is_flag=True, help="I know that no other process runs with this member's key.")
 @json_option
 def unsafe_rejoin(home: Path | None, yes: bool, as_json: bool) -> None:
-    """Let a quarantined member take part again. The member must be stopped.
+    """Let a quarantined member take part again.
 
-    A member is quarantined when the others have seen messages of it that it does not remember: its disk was rolled
+    The member must be stopped. It is quarantined when the others have seen messages of it that it does not remember: its disk was rolled
     back or lost, or a second process signs with its key. Be sure that it is not the latter: two that vote with one
     key are a faulty member. Then it votes again once the log has passed everything that it may have voted for.
     """

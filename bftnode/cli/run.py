@@ -34,8 +34,6 @@ def run(
 
     if not __debug__:
         raise Refused(Reason.CONFIGURATION, "Python runs with -O: without its assertions bftnode does not start")
-    os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys (faults.md A17)
     target = the_home(home)
     if log_level is not None:
         flags["node.log_level"] = log_level
@@ -43,4 +41,6 @@ def run(
         flags["node.log_format"] = log_format
     config = target.load_config(os.environ, flags).config
     check_secrets(target.secrets_path)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys (faults.md A17)
     ctx.exit(main(target, config))

@@ -33,6 +33,7 @@ from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.replica.core import Replica
+from bftnode.replica.events import Linked
 from bftnode.storage.errors import StorageBroken
 from bftnode.storage.store import Storage
 
@@ -157,7 +158,7 @@ class Daemon:
             _split(config.peer.listen or own.peer_address),
             inbox.receive,
             config.net_limits(),
-            lambda member, up: None,
+            lambda member, up: inbox.put(Linked(member)) if up else None,
         )
         backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network)
         driver = Driver(

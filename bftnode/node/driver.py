@@ -126,12 +126,16 @@ class Driver:
         out: list[Send | Broadcast] = []
         answers: list[Answer] = []
         reads: list[ReadRun | ReadBlock] = []
+        told: list[Note | Accuse] = []
         for effect in effects:
             match effect:
                 case Persist():
                     turn.journal[effect.name] = effect.value
                 case StoreBlock():
                     turn.blocks.append(effect.block)
+                    # Storage carries out drops last: what is stored again after a drop of this turn stays.
+                    if effect.block.hash in turn.drops:
+                        turn.drops.remove(effect.block.hash)
                 case AppendBlock():
                     turn.appends.append(effect)
                 case DropBlocks():
@@ -142,10 +146,8 @@ class Driver:
                     answers.append(effect)
                 case ReadRun() | ReadBlock():
                     reads.append(effect)
-                case Note():
-                    self._ears.noted(effect)
-                case Accuse():
-                    self._ears.accused(effect)
+                case Note() | Accuse():
+                    told.append(effect)
                 case _:
                     assert_never(effect)
         self.turns += 1
@@ -155,6 +157,11 @@ class Driver:
                 self._mouth.send(message.to, message.frame)
             else:
                 self._mouth.broadcast(message.frame)
+        for item in told:
+            if isinstance(item, Note):
+                self._ears.noted(item)
+            else:
+                self._ears.accused(item)
         if answers:
             self._ears.answered(answers)
         for block in committed:

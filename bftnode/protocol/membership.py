@@ -4,6 +4,7 @@ from bftnode.protocol import quorums
 from bftnode.protocol.codec import UInt, Wire
 from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.limits import TRANSACTION_BYTES_MAX
 
 
 class Parameters(Wire, frozen=True):
@@ -20,7 +21,7 @@ class Parameters(Wire, frozen=True):
         """Raises Refused(CONFIGURATION) naming the parameter that cannot work."""
         limits = {
             "block_transactions_max": (1, 20_000),
-            "block_bytes_max": (256 * 1024, 1024 * 1024),
+            "block_bytes_max": (2 * TRANSACTION_BYTES_MAX, 1024 * 1024),  # any envelope fits into a block
             "window": (1, 8),
             "checkpoint_interval": (1, 1_000_000),
             "clock_skew_ms": (1, 86_400_000),

@@ -69,11 +69,12 @@ class NewView(Wire, frozen=True):
     view_changes: Annotated[tuple[bytes, ...], Meta(max_length=quorums.MEMBERS_MAX)]
 
 
-class Nonce(Wire, frozen=True):
-    """The highest (boot epoch, counter) seen of a member."""
+class Seen(Wire, frozen=True):
+    """What the sender of a STATUS holds of a member: its highest nonce, and the view that it asked for last."""
 
     boot: UInt
     counter: UInt
+    asked: UInt  # the view of its latest VIEW-CHANGE, if that is above or at the sender's view, else 0
 
 
 class Status(Wire, frozen=True):
@@ -84,8 +85,8 @@ class Status(Wire, frozen=True):
     active: bool
     committed: UInt  # height of my last committed block
     tip: UInt  # height of the last block that I accepted in this view
-    view_changes: UInt  # bit i: I hold member i's VIEW-CHANGE for `view` or above
-    seen: Annotated[tuple[Nonce, ...], Meta(max_length=quorums.MEMBERS_MAX)]  # one a member, by index
+    certified: UInt  # height of my highest certificate
+    seen: Annotated[tuple[Seen, ...], Meta(max_length=quorums.MEMBERS_MAX)]  # one a member, by index
 
 
 class FetchRun(Wire, frozen=True):

@@ -45,11 +45,12 @@ NO_VOTE = VoteRecord(0, 0, bytes(32))
 class Proposal:
     """A PRE-PREPARE that waits for its parent."""
 
-    __slots__ = ("block", "frame")
+    __slots__ = ("block", "frame", "waits_for")
 
     def __init__(self, frame: Frame, block: Block) -> None:
         self.frame = frame
         self.block = block
+        self.waits_for = 0  # the height that must be executed before it can be judged
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Doors:
     want_log: Callable[[int], None]  # this height is committed somewhere: catch up
     end_view: Callable[[int], None]  # a certificate of this later view exists (TRAP 3)
     progressed: Callable[[Certificate, list[Entry]], None]  # these blocks were committed by this certificate
+    forgotten_vote: Callable[[int], None]  # a certificate holds a vote of mine for this height that I do not remember
     open_envelope: Callable[[bytes], Transaction]  # opens, validates, verifies; raises Refused
 
 
@@ -181,7 +183,7 @@ class Agreement:
         position = self._position
         while position.active and self.settled and not position.halted:
             proposal = self._waiting.get(self.tip.block.seq + 1)
-            if proposal is None:
+            if proposal is None or proposal.waits_for > self.executed_seq:
                 return
             entry = self._check_proposal(proposal)
             if entry is None:
@@ -214,6 +216,7 @@ class Agreement:
             del self._waiting[header.seq]
             raise
         if transactions is None:
+            proposal.waits_for = header.seq - 1
             return None
         entry = Entry(block, transactions)
         entry.frontier = frontier
@@ -257,10 +260,11 @@ class Agreement:
             self._look_at_commits(block.seq)
 
     def _store(self, entry: Entry) -> None:
-        protected = {self.tip.block.hash, self.base[1], entry.block.parent, self.last_prepare.block}
-        if self._position.highest is not None:
-            protected.add(self._position.highest.block)
-        gone = self._chain.add(entry, frozenset(protected))
+        protected = [self.tip.block.hash, self.base[1], entry.block.parent, self.last_prepare.block]
+        for certificate in (self._position.highest, self.decided):
+            if certificate is not None:
+                protected.append(certificate.block)
+        gone = self._chain.add(entry, protected)
         self._voice.add(StoreBlock(entry.block))
         if gone is not None:
             self._voice.add(DropBlocks((gone,)))
@@ -347,6 +351,7 @@ class Agreement:
     def on_certificate(self, certificate: Certificate) -> None:
         """A verified certificate, from wherever. TRAP 2: a commit counts from any view, at any time."""
         assert self.doors is not None, "introduced by core"
+        self._look_for_forgotten_vote(certificate)
         if certificate.view > self._position.view:
             self.doors.end_view(certificate.view)  # TRAP 3
         if certificate.phase != COMMIT:
@@ -359,6 +364,14 @@ class Agreement:
         if self.decided is None or certificate.seq > self.decided.seq:
             self.decided = certificate
         self.commit_decided()
+
+    def _look_for_forgotten_vote(self, certificate: Certificate) -> None:
+        """What I voted for is on my disk. A certificate that says more proves that the disk is not what it was."""
+        assert self.doors is not None, "introduced by core"
+        last = self.last_prepare if certificate.phase == PREPARE else self.last_commit
+        if (certificate.view, certificate.seq) > (last.view, last.seq):
+            if any(vote.sender == self._me for vote in certificate.votes):
+                self.doors.forgotten_vote(certificate.seq)
 
     def commit_decided(self) -> None:
         """Commit as far as the decided block and its ancestors are here; ask for what is missing."""
@@ -439,8 +452,11 @@ class Agreement:
     def on_run(self, path: list[Entry], certificate: Certificate) -> None:
         """A verified run of blocks from the head on, of which the last is committed by `certificate`."""
         assert self.doors is not None, "introduced by core"
+        self._look_for_forgotten_vote(certificate)
         if certificate.view > self._position.view:
             self.doors.end_view(certificate.view)  # TRAP 3
+        if path and path[0].block.parent != self._chain.head.block.hash:
+            self._halt_on_fork(f"the block at height {path[0].block.seq} of a certified run does not follow the log")
         if path and not self._position.halted:
             self._learn(certificate)
             self.commit_path(path, certificate)
@@ -485,11 +501,23 @@ class Agreement:
         try:
             path = self._chain.path(block)
             if isinstance(path, bytes):
+                if seq - self._chain.height > self._members.parameters.window:
+                    self.doors.want_log(seq)
                 self.doors.want_block(path, range(self._members.n))
                 return
             self._chain.connect(path)
-        except (Fork, Refused) as error:
-            self._halt_on_fork(f"the base of view {self._position.view} contradicts the log: {error}")
+        except Fork as fork:
+            if not self._certify_base:
+                self._halt_on_fork(f"the base of view {self._position.view} contradicts the log: {fork}")
+                return
+            # The primary made two NEW-VIEWs of this view, and what was committed in it came from the other one. A
+            # prepared base proves nothing against a committed block: the tip is the head, nobody votes for the base.
+            self._certify_base = False
+            self.settled = True
+            self._move_tip(self._chain.head)
+            return
+        except Refused as refused:
+            self._halt_on_fork(f"the base of view {self._position.view} is not valid: {refused.detail}")
             return
         self.settled = True
         self._move_tip(path[-1])
@@ -530,6 +558,17 @@ class Agreement:
         self._move_tip(path[-1])
         floor = max(self.base[0], self._chain.height)
         self.accepted = {item.block.seq: item.block.hash for item in path if item.block.seq >= floor}
+
+    def speak_up(self) -> None:
+        """This replica may vote from now on: vote for what it has accepted meanwhile. `_vote` keeps to its record."""
+        if not self._position.active or not self.settled:
+            return
+        for seq, block in sorted(self.accepted.items()):
+            self._vote(PREPARE, seq, block)
+        for seq in sorted(self.accepted):
+            if seq in self.accepted:
+                self._look_at_prepares(seq)
+            self._look_at_commits(seq)
 
     # ---- execution
 

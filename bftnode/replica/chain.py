@@ -5,6 +5,8 @@ that only those who voted for it hold. BLOCKS_MAX bounds the tree; at the bound 
 no certificate of ours needs gives way.
 """
 
+from collections.abc import Iterable
+
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import Frontier
@@ -45,18 +47,30 @@ class Chain:
         """The entry of this hash: the head, or one of the tree."""
         return self.head if block == self.head.block.hash else self._blocks.get(block)
 
-    def add(self, entry: Entry, protected: frozenset[bytes] = frozenset()) -> bytes | None:
-        """Keep a block; the hash of the one that gave way, if the tree was full."""
+    def add(self, entry: Entry, protected: Iterable[bytes] = ()) -> bytes | None:
+        """Keep a block; the hash of the one that gave way, if the tree was full. Protected ones and their ancestors
+        do not."""
         assert entry.block.seq > self.height, "the tree is above the log"
         gone = None
         if len(self._blocks) >= BLOCKS_MAX:
+            kept = self._with_ancestors(protected)
             gone = min(
-                (item for item in self._blocks.values() if item.block.hash not in protected),
+                (item for item in self._blocks.values() if item.block.hash not in kept),
                 key=lambda item: (item.block.header.view, -item.block.seq),
             ).block.hash
             del self._blocks[gone]
         self._blocks[entry.block.hash] = entry
         return gone
+
+    def _with_ancestors(self, blocks: Iterable[bytes]) -> set[bytes]:
+        """At most a window for each: proposals are within one of the committed height."""
+        found: set[bytes] = set()
+        for block in blocks:
+            at = self._blocks.get(block)
+            while at is not None and at.block.hash not in found:
+                found.add(at.block.hash)
+                at = self._blocks.get(at.block.parent)
+        return found
 
     def path(self, block: bytes) -> list[Entry] | bytes:
         """The entries from the head (exclusive) to `block`, lowest first, or the hash of the one that is missing.

@@ -47,6 +47,12 @@ class Checkpoints:
         self._keep(self._me, own)
         self._look(seq)
 
+    def repeat(self) -> None:
+        """Say my latest checkpoint again while it is not stable: nothing relies on one message arriving once."""
+        mine = self._of.get(self._me)
+        if mine and (self.stable is None or max(mine) > self.stable.seq) and not self._position.halted:
+            self._voice.broadcast(Kind.CHECKPOINT, mine[max(mine)])
+
     def on_checkpoint(self, frame: Frame, body: Checkpoint) -> None:
         """A member's checkpoint, signed. Raises Refused(STALE) for one that cannot matter any more."""
         if body.seq % self._members.parameters.checkpoint_interval or body.seq == 0:

@@ -40,7 +40,7 @@ from bftnode.replica.agreement import Agreement, VoteRecord
 from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.effects import Answer, Effect
-from bftnode.replica.events import BlockRead, Event, Executed, Now, Received, RunRead, Submitted, Tick
+from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Submitted, Tick
 from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
 from bftnode.replica.pool import Pool
 from bftnode.replica.position import Position, Timing, ViewRecord
@@ -73,7 +73,7 @@ class Replica:
     ) -> None:
         timing = timing or Timing()
         # A replica that runs takes a step at least each status interval, when its STATUS is due.
-        self._asleep_ms = timing.status_interval_ms + timing.status_interval_ms // 2
+        self._status_interval_ms = timing.status_interval_ms
         self.members = members
         self.me = me
         self._verify = verify
@@ -85,7 +85,7 @@ class Replica:
         self.pool = Pool(self.clients)
         self.votes = VoteBook(members, verify)
         self.memo = CertificateMemo(members, verify)
-        self.nonces = Nonces(members, me, self.position, self.voice)
+        self.nonces = Nonces(members, me, self.position, timing, self.voice)
         self.checkpoints = Checkpoints(members, me, self.position, self.voice)
         self.agreement = Agreement(members, me, self.position, self.chain, self.pool, self.votes, self.voice)
         self.view_changes = ViewChanges(members, me, self.position, timing, self.voice, self.votes, self.memo, verify)
@@ -101,14 +101,17 @@ class Replica:
             self.memo,
             self.agreement,
             self.view_changes,
+            self.checkpoints,
             open_envelope,
         )
         self._work_since_ms: int | None = None
+        self._voting = False
         self.agreement.doors = agreement.Doors(
             want_block=self.sync.want_block,
             want_log=self.sync.want_log,
             end_view=self.view_changes.end_view,
             progressed=self._progressed,
+            forgotten_vote=self.nonces.on_own_vote,
             open_envelope=open_envelope,
         )
         self.view_changes.doors = view_change.Doors(
@@ -123,7 +126,9 @@ class Replica:
         """Wake up in the same view with the same votes."""
         members, position = self.members, self.position
         self.nonces.restore(
-            _journal(recovered, "seen", SeenRecord), _journal(recovered, "quarantine", QuarantineRecord)
+            _journal(recovered, "boot", BootRecord),
+            _journal(recovered, "seen", SeenRecord),
+            _journal(recovered, "quarantine", QuarantineRecord),
         )
         position.highest = _journal(recovered, "highest", Certificate)
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or agreement.NO_VOTE
@@ -132,6 +137,9 @@ class Replica:
             if block.seq > self.chain.height:
                 opened = tuple(open_transaction(raw, members.chain_id) for raw in block.transactions)
                 self.chain.add(Entry(block, opened))
+                for transaction in opened:
+                    # Custody survives a restart with the block that carries it.
+                    self.pool.add(transaction, self.chain.height + 1, position.now.monotonic_ms)
         view = _journal(recovered, "view", ViewRecord) or ViewRecord(0, True)
         position.view, position.active = view.view, view.active
         self.view_changes.resume(
@@ -145,12 +153,15 @@ class Replica:
     def step(self, event: Event, now: Now) -> list[Effect]:
         """What follows from `event` at time `now`. Never raises on anything that came from outside."""
         assert now.monotonic_ms >= self.position.now.monotonic_ms, "the monotonic clock is monotonic"
-        if now.monotonic_ms - self.position.now.monotonic_ms > self._asleep_ms:
-            self._wake_up(now)
+        gap_ms = now.monotonic_ms - self.position.now.monotonic_ms
         self.position.now = now
+        if gap_ms > self._status_interval_ms * 3 // 2:
+            self._wake_up(gap_ms - self._status_interval_ms)
         match event:
             case Received():
                 self._on_received(event)
+            case Linked():
+                self.sync.on_linked(event.member)
             case Submitted():
                 for transaction in event.transactions:
                     reason = self.pool.add(transaction, self.chain.height + 1, now.monotonic_ms)
@@ -169,14 +180,13 @@ class Replica:
         self._go_on()
         return self.voice.take()
 
-    def _wake_up(self, now: Now) -> None:
+    def _wake_up(self, asleep_ms: int) -> None:
         """This replica did nothing for long (suspended, or its disk was): that the others were silent meanwhile says
-        nothing about them, so its timers start afresh. Leaving a view alone cannot be taken back (T04, T06, D13)."""
-        asleep_ms = now.monotonic_ms - self.position.now.monotonic_ms
-        self.pool.head_since_ms = now.monotonic_ms
-        self.view_changes.forgive(now.monotonic_ms)
+        nothing about them, so that time does not count. Leaving a view alone cannot be taken back (T04, D13)."""
+        self.pool.shift(asleep_ms)
+        self.view_changes.shift(asleep_ms)
         if self._work_since_ms is not None:
-            self._work_since_ms = now.monotonic_ms
+            self._work_since_ms += asleep_ms
         self.voice.note("was_asleep", {"ms": asleep_ms})
 
     def next_deadline_ms(self) -> int:
@@ -187,6 +197,11 @@ class Replica:
 
     def _go_on(self) -> None:
         """What any event may have made possible."""
+        if self.position.may_vote != self._voting:
+            self._voting = self.position.may_vote
+            if self._voting:
+                self.view_changes.repeat()
+                self.agreement.speak_up()
         try:
             self.agreement.accept_waiting()
         except Refused as refused:
@@ -270,18 +285,24 @@ class Replica:
         for entry in path:
             self.checkpoints.on_committed(entry.block)
         self.view_changes.progressed(certificate.view)
-        self.nonces.on_committed(certificate)
+        asked = self.nonces.on_committed(certificate)
+        if asked is not None:
+            self.pool.head_since_ms = self.position.now.monotonic_ms
+            self.view_changes.rejoin(asked)
 
     def _on_executed(self, event: Executed) -> None:
         now_ms = self.position.now.monotonic_ms
-        self.agreement.on_executed(event.seq)
+        transactions = self.agreement.on_executed(event.seq)
         for client, role in event.clients:
             window = self.clients.setdefault(client, ClientWindow(role))
             window.role = role
         for item in event.transactions:
             if not item.code:
                 self.clients[item.client].use(item.nonce)
-        self.pool.executed([(item.client, item.nonce) for item in event.transactions], now_ms)
+        for other in self.pool.executed(transactions, now_ms):
+            known = self.clients.get(other.key[0])
+            refusal = Reason.TX_UNKNOWN_CLIENT if known is None else known.refusal(other.key[1])
+            self.voice.add(Answer(other, refusal or Reason.BUSY))
         for transaction, reason in self.pool.drop_hopeless(self.chain.height + 1, now_ms):
             self.voice.add(Answer(transaction, reason))
         self.checkpoints.on_executed(event.seq, event.state_digest)

@@ -21,6 +21,12 @@ class Received(NamedTuple):
     frame: bytes
 
 
+class Linked(NamedTuple):
+    """There is a (new) authenticated link to this member; what was sent before it may be lost."""
+
+    member: int
+
+
 class Submitted(NamedTuple):
     """Clients' envelopes, opened, validated by the application, and with valid signatures."""
 
@@ -64,4 +70,4 @@ class Tick(NamedTuple):
     """The time that `Replica.next_deadline_ms` named has come (or any other time: ticks are harmless)."""
 
 
-Event = Received | Submitted | Executed | RunRead | BlockRead | Tick
+Event = Received | Linked | Submitted | Executed | RunRead | BlockRead | Tick

@@ -26,6 +26,7 @@ class Pool:
         self._clients = clients
         self._pending: dict[Key, Transaction] = {}
         self._by_raw: dict[bytes, Transaction] = {}
+        self._ids: set[bytes] = set()
         self._ready: dict[Key, Transaction] = {}
         self._in_flight: dict[Key, int] = {}  # key -> height of the block on the current chain that holds it
         self._of_client: dict[bytes, int] = {}
@@ -62,8 +63,8 @@ class Pool:
         return self._by_raw.get(raw)
 
     def holds(self, transaction: bytes) -> bool:
-        """Whether the envelope of this id is pending. Linear: for people's questions, not for the hot path."""
-        return any(item.id == transaction for item in self._pending.values())
+        """Whether the envelope of this id is pending."""
+        return transaction in self._ids
 
     def client_known(self, client: bytes) -> bool:
         window = self._clients.get(client)
@@ -99,6 +100,7 @@ class Pool:
             self.head_since_ms = now_ms
         self._pending[key] = transaction
         self._by_raw[transaction.raw] = transaction
+        self._ids.add(transaction.id)
         self._of_client[key[0]] = self._of_client.get(key[0], 0) + 1
         self._bytes += size
         if key not in self._in_flight:
@@ -114,7 +116,7 @@ class Pool:
                 continue  # drop_hopeless lets go of it when it is the oldest
             bytes_max -= len(transaction.raw) + 5  # msgpack's header of a bin is at most 5 bytes
             if bytes_max < 0 or len(chosen) == count_max:
-                break
+                break  # the genesis leaves room in a block for the largest envelope, so the first one always fits
             chosen.append(transaction)
         return chosen
 
@@ -133,14 +135,25 @@ class Pool:
         self._ready_bytes = sum(len(item.raw) for item in self._ready.values())
         self.head_since_ms = now_ms
 
-    def executed(self, keys: Iterable[Key], now_ms: int) -> None:
-        """These were executed (or rejected for good): custody ends."""
+    def executed(self, transactions: Iterable[Transaction], now_ms: int) -> list[Transaction]:
+        """These were executed (or rejected for good): custody ends. Those that were pending under the (client, nonce)
+        of another one are returned: they can never be executed."""
         head = next(iter(self._pending), None)
-        for key in keys:
+        others = []
+        for transaction in transactions:
+            key = transaction.key
             self._in_flight.pop(key, None)
+            held = self._pending.get(key)
+            if held is not None and held.id != transaction.id:
+                others.append(held)
             self._drop(key)
         if next(iter(self._pending), None) != head:
             self.head_since_ms = now_ms
+        return others
+
+    def shift(self, asleep_ms: int) -> None:
+        """Time in which this replica did nothing does not count."""
+        self.head_since_ms += asleep_ms
 
     def drop_hopeless(self, next_seq: int, now_ms: int) -> list[tuple[Transaction, Reason]]:
         """Let go of oldest envelopes that can never be executed any more: expired, or of a removed client."""
@@ -167,6 +180,7 @@ class Pool:
         if transaction is None:
             return
         del self._by_raw[transaction.raw]
+        self._ids.discard(transaction.id)
         self._bytes -= len(transaction.raw)
         if self._ready.pop(key, None) is not None:
             self._ready_bytes -= len(transaction.raw)

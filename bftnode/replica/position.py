@@ -45,8 +45,9 @@ class Position:
     highest: Certificate | None = None
     quarantine: Quarantine = Quarantine.NONE
     halted: str = ""
+    introduced: bool = False  # q-1 members have said in this boot what they have seen of this one; by nonces.py
     now: Now = field(default=Now(0, 0))
 
     @property
     def may_vote(self) -> bool:
-        return self.quarantine == Quarantine.NONE and not self.halted
+        return self.introduced and self.quarantine == Quarantine.NONE and not self.halted

@@ -27,6 +27,7 @@ from bftnode.protocol.messages import (
 from bftnode.protocol.transactions import Transaction, open_transaction
 from bftnode.replica.agreement import Agreement
 from bftnode.replica.chain import Chain, Entry
+from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.effects import ReadBlock, ReadRun
 from bftnode.replica.events import BlockRead, RunRead
 from bftnode.replica.nonces import Nonces
@@ -36,11 +37,14 @@ from bftnode.replica.view_change import CertificateMemo, ViewChanges
 from bftnode.replica.voice import Voice
 
 WANTED_MAX = 32
-"""Single blocks asked for at a time; there are never more than a window's worth in need."""
+"""Single blocks asked for at a time, more than a window's worth. At the bound the oldest want gives way."""
 
 RELAYED_MAX = 256
 RELAYED_BYTES_MAX = 512 * 1024
 """One RELAY. The rest follows when these have been executed or the view has changed."""
+
+RESENT_BYTES_TARGET = 2 * 1024 * 1024
+"""Proposals sent again to a member that stands still end with the one that reaches this size; it asks again."""
 
 SHUNNED_TIMEOUTS = 10
 """A member that did not give the run that it promised is not asked for so many fetch timeouts, unless nobody else
@@ -55,6 +59,8 @@ class Peer:
     heard_ms: int
     our_height: int
     waiting: bool = False  # its FETCH_RUN is being read from the log
+    resent_ms: int = -(10**9)  # when it last got again what it lacked
+    blocks_asked: int = 0  # single blocks that it asked for since its last STATUS
 
 
 @dataclass(slots=True)
@@ -91,6 +97,7 @@ class Synchroniser:
         memo: CertificateMemo,
         agreement: Agreement,
         view_changes: ViewChanges,
+        checkpoints: Checkpoints,
         open_envelope: Callable[[bytes], Transaction],
     ) -> None:
         self._members = members
@@ -104,6 +111,7 @@ class Synchroniser:
         self._memo = memo
         self._agreement = agreement
         self._view_changes = view_changes
+        self._checkpoints = checkpoints
         self._open_envelope = open_envelope
         self.peers: dict[int, Peer] = {}
         self._status_due_ms = position.now.monotonic_ms
@@ -132,6 +140,8 @@ class Synchroniser:
             self._status_due_ms = now_ms + self._timing.status_interval_ms
             self.send_status()
             self._view_changes.repeat()
+            self._checkpoints.repeat()
+            self._settle_wanted()
         if self._fetch is not None and now_ms >= self._fetch.deadline_ms:
             self._voice.note("fetch_timeout", {"member": self._fetch.peer, "first": self._fetch.first})
             self._give_up(self._fetch.peer)
@@ -143,16 +153,22 @@ class Synchroniser:
 
     def send_status(self) -> None:
         """Tell everybody where I am."""
-        body = Status(
+        self._voice.broadcast(Kind.STATUS, self._status())
+
+    def _status(self) -> Status:
+        return Status(
             self._members.epoch,
             self._position.view,
             self._position.active,
             self._chain.height,
             max(self._agreement.tip.block.seq, self._chain.height),
-            self._view_changes.held(),
-            self._nonces.seen(),
+            0 if self._position.highest is None else self._position.highest.seq,
+            self._nonces.seen(self._view_changes.asked()),
         )
-        self._voice.broadcast(Kind.STATUS, body)
+
+    def on_linked(self, member: int) -> None:
+        """A new link: tell this member at once what it would else learn within a status interval."""
+        self._voice.send(member, Kind.STATUS, self._status())
 
     # ---- STATUS
 
@@ -161,7 +177,12 @@ class Synchroniser:
         now_ms = self._position.now.monotonic_ms
         before = self.peers.get(sender)
         height = self._chain.height
-        self.peers[sender] = Peer(status, now_ms, height, before.waiting if before is not None else False)
+        peer = self.peers[sender] = Peer(status, now_ms, height)
+        if before is not None:
+            peer.waiting, peer.resent_ms = before.waiting, before.resent_ms
+            # Twice as often as STATUS is due is often enough: nobody gets more for asking more (A04).
+            early = now_ms - before.heard_ms < self._timing.status_interval_ms // 2
+            peer.heard_ms, peer.blocks_asked = (before.heard_ms, before.blocks_asked) if early else (now_ms, 0)
         self._nonces.on_status(sender, status)
         if status.committed > height:
             standing = before is not None and before.our_height == height and before.status.committed > height
@@ -174,12 +195,18 @@ class Synchroniser:
             self._view_changes.send_new_view(sender)
         elif status.view == position.view and before is not None:
             if (before.status.committed, before.status.view) == (status.committed, status.view):
-                self._resend(sender, status)
+                if now_ms - peer.resent_ms >= self._timing.status_interval_ms // 2:
+                    peer.resent_ms = now_ms
+                    self._resend(sender, status)
 
     def _resend(self, to: int, status: Status) -> None:
         """A member stood still for a status interval: say again what it may have missed in this view."""
         if self._members.primary_of(self._position.view) == self._me and self._position.may_vote:
+            size = 0
             for entry in self._agreement.proposals_above(status.tip):
+                if size >= RESENT_BYTES_TARGET:
+                    break
+                size += len(entry.block.payload)
                 body = PrePrepare(self._members.epoch, self._position.view, entry.block.header_raw)
                 self._voice.send(to, Kind.PRE_PREPARE, body, entry.block.payload)
         for phase, seq, block in self._agreement.votes_to_repeat(status.committed):
@@ -289,8 +316,10 @@ class Synchroniser:
 
     def want_block(self, block: bytes, candidates: Iterable[int]) -> None:
         """Ask for a block by hash, one member after the other, until it comes or is not needed any more."""
-        if block in self._wanted or len(self._wanted) >= WANTED_MAX:
+        if block in self._wanted:
             return
+        if len(self._wanted) >= WANTED_MAX:
+            del self._wanted[next(iter(self._wanted))]
         others = [member for member in candidates if member != self._me]
         self._wanted[block] = _Wanted(others or [m for m in range(self._members.n) if m != self._me], 0, 0)
         self._ask_for(block)
@@ -303,6 +332,11 @@ class Synchroniser:
         self._voice.send(member, Kind.FETCH_BLOCK, FetchBlock(self._members.epoch, block))
 
     def on_fetch_block(self, sender: int, body: FetchBlock) -> None:
+        """Serve a block by hash; so many a status interval, for a correct member never wants more at a time."""
+        peer = self.peers.get(sender)
+        if peer is None or peer.blocks_asked >= WANTED_MAX:
+            return
+        peer.blocks_asked += 1
         entry = self._chain.get(body.block)
         if entry is not None and entry.block.seq > 0:
             self._send_block(sender, pack_block(entry.block))
@@ -335,7 +369,7 @@ class Synchroniser:
     def _relay_due_ms(self) -> int | None:
         """Half a timeout after the oldest pending envelope became the oldest: perhaps only I know it (P16)."""
         oldest = self._pool.oldest()
-        if oldest is None or not self._position.may_vote or self._relayed == (oldest.key, self._position.view):
+        if oldest is None or self._position.halted or self._relayed == (oldest.key, self._position.view):
             return None
         return self._pool.head_since_ms + self._view_changes.timeout_ms // 2
 

@@ -129,11 +129,18 @@ class ViewChanges:
         elif self._position.active and self._position.may_vote:
             self._grant_courtesy(now_ms)
 
-    def forgive(self, now_ms: int) -> None:
-        """Start the running timer afresh."""
-        self._active_since_ms = now_ms
+    def shift(self, asleep_ms: int) -> None:
+        """Time in which this replica did nothing does not count."""
+        self._active_since_ms += asleep_ms
         if self._waiting_since_ms is not None:
-            self._waiting_since_ms = max(self._waiting_since_ms, now_ms)
+            self._waiting_since_ms += asleep_ms
+
+    def rejoin(self, asked: int) -> None:
+        """Vote again after a quarantine: the timer starts now; and where VIEW-CHANGE(asked) was said and forgotten,
+        never again below that view. The others join by the courtesy."""
+        self._active_since_ms = self._position.now.monotonic_ms
+        if asked > self._position.view:
+            self.start_view_change(asked + 1)
 
     def progressed(self, view: int) -> None:
         """A new block was committed by a certificate of `view`: this view is worth its time (P19)."""
@@ -184,13 +191,13 @@ class ViewChanges:
             self.send_new_view(frame.sender)
         held = self._slots.get(frame.sender)
         if held is not None and held.body.view == body.view and held.body.certificate != body.certificate:
-            self._voice.accuse(frame.sender, f"two different VIEW-CHANGEs for view {body.view}", held.frame, frame)
+            self._accuse_if_contradiction(held.frame, frame)
             return
         if body.view < position.view or (held is not None and held.body.view >= body.view):
             return
         self._check(body)
         for commit in self._votes.votes_of(COMMIT, frame.sender):
-            self._accuse_of_hiding(commit, frame)
+            self._accuse_if_contradiction(commit, frame)
         since = held.since_ms if held is not None and held.body.view > position.view else position.now.monotonic_ms
         self._slots[frame.sender] = _Slot(frame, body, since)
         if body.certificate is not None:
@@ -209,10 +216,10 @@ class ViewChanges:
             raise Refused(Reason.BAD_VIEW_CHANGE, "its certificate is not of an earlier view")
         self._memo.check(certificate)
 
-    def _accuse_of_hiding(self, commit: Frame, view_change: Frame) -> None:
-        proved = contradiction(commit, view_change)
-        if proved is not None and self._signed(commit):
-            self._voice.accuse(commit.sender, proved, commit, view_change)
+    def _accuse_if_contradiction(self, earlier: Frame, signed: Frame) -> None:
+        proved = contradiction(earlier, signed)
+        if proved is not None and self._signed(earlier):
+            self._voice.accuse(signed.sender, proved, earlier, signed)
 
     def _join(self) -> None:
         """f+1 members ask for views above mine: join the largest that f+1 of them ask for or exceed, at once.
@@ -363,16 +370,12 @@ class ViewChanges:
             return
         if own is not None and own.view == position.view:
             self.own = own
-            frame = self._voice.broadcast(Kind.VIEW_CHANGE, own)
+            frame = self._voice.seal(Kind.VIEW_CHANGE, own)  # repeated as soon as this replica may vote
             self._slots[self._me] = _Slot(frame, own, position.now.monotonic_ms)
         else:
             self._waiting_since_ms = position.now.monotonic_ms + 3 * self.timeout_ms
 
     # ---- for those who ask
-
-    def held(self) -> int:
-        """Bit i: member i's VIEW-CHANGE for this view or above is here."""
-        return sum(1 << sender for sender, slot in self._slots.items() if slot.body.view >= self._position.view)
 
     def asked(self) -> dict[int, int]:
         """member -> the view that its VIEW-CHANGE asks for, where that is above ours or awaited."""

@@ -13,14 +13,20 @@ from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Accusation, Kind
 from bftnode.replica.effects import Accuse, Broadcast, Effect, Note, Persist, Send
 
-ACCUSATIONS_MAX = 256
-"""Accusations in one boot; what comes after them is the same story again and is not told (faults.md O13)."""
+ACCUSATIONS_MAX = 8
+"""Accusations of one culprit in one boot; what comes after them is the same story again and is not told (O13)."""
+
+
+RESERVED = 4096
+"""Counters reserved in the journal at a time. Peers that have seen one beyond the reserve have seen what a
+restored disk has forgotten."""
 
 
 class BootRecord(Wire, frozen=True):
-    """Journal record "boot": the boot epoch of the last start."""
+    """Journal record "boot": the boot epoch of the last start, and a counter that it did not go beyond."""
 
     boot: UInt
+    reserved: UInt
 
 
 class Voice:
@@ -33,19 +39,26 @@ class Voice:
         self.boot = boot
         self.counter = 0
         self._effects: list[Effect] = []
-        self._accused: set[tuple[int, str]] = set()
-        self.persist("boot", BootRecord(boot))
+        self._accused: dict[int, set[str]] = {}
+        self._reserved = 0
+        self._reserve()
+
+    def _reserve(self) -> None:
+        self._reserved = self.counter + RESERVED
+        self.persist("boot", BootRecord(self.boot, self._reserved))
 
     def new_boot(self, boot: int) -> None:
         """Go on under a later boot epoch (peers know a later one of ours than we remember)."""
         assert boot > self.boot, "boot epochs only grow"
         self.boot = boot
         self.counter = 0
-        self.persist("boot", BootRecord(boot))
+        self._reserve()
 
     def seal(self, kind: Kind, body: Wire, payload: bytes = b"") -> Frame:
         """The next frame of ours."""
         self.counter += 1
+        if self.counter > self._reserved:
+            self._reserve()
         return seal(self.members.chain_id, kind, self.me, self.boot, self.counter, encode(body), self._sign, payload)
 
     def send(self, to: int, kind: Kind, body: Wire, payload: bytes = b"") -> None:
@@ -65,19 +78,28 @@ class Voice:
 
     def accuse(self, culprit: int, proved: str, first: Frame, second: Frame) -> None:
         """Report two verified frames that contradict each other, here and to the others, once."""
-        if (culprit, proved) in self._accused or len(self._accused) >= ACCUSATIONS_MAX:
+        if not self._is_news(culprit, proved):
             return
-        self._accused.add((culprit, proved))
         frames = [encode_frame(without_payload(frame)) for frame in (first, second)]
         accusation = Accusation(self.members.epoch, frames[0], frames[1])
-        self._effects.append(Accuse(culprit, proved, accusation))
+        self._keep(culprit, proved, accusation)
         self.broadcast(Kind.EVIDENCE, accusation)
 
     def heard(self, culprit: int, proved: str, accusation: Accusation) -> None:
         """Keep an accusation of somebody else's that was verified, once."""
-        if (culprit, proved) not in self._accused and len(self._accused) < ACCUSATIONS_MAX:
-            self._accused.add((culprit, proved))
-            self._effects.append(Accuse(culprit, proved, accusation))
+        if self._is_news(culprit, proved):
+            self._keep(culprit, proved, accusation)
+
+    def _is_news(self, culprit: int, proved: str) -> bool:
+        known = self._accused.setdefault(culprit, set())
+        if proved in known or len(known) >= ACCUSATIONS_MAX:
+            return False
+        known.add(proved)
+        return True
+
+    def _keep(self, culprit: int, proved: str, accusation: Accusation) -> None:
+        self.persist(f"evidence.{culprit}.{len(self._accused[culprit])}", accusation)
+        self._effects.append(Accuse(culprit, proved, accusation))
 
     def note(self, name: str, fields: Mapping[str, int | str]) -> None:
         self._effects.append(Note(name, dict(fields)))

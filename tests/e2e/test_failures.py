@@ -204,13 +204,13 @@ async def test_full_disk(tmp_path: Path) -> None:
                     await client.submit([application_operation(blob)], timeout_s=DEADLINE_S)
 
             nursery.start_soon(fill)
-            await cluster.until(client, lambda status: status[2].state == "disk_full")
+            await cluster.until(client, lambda status: 2 in status and status[2].state == "disk_full")
             at = (await client.query(records.read(0), "local", member=2)).value
             assert records.open_answer(at), "reads are served"
             await load.more(100)
             infinity = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             resource.prlimit(cluster.processes[2].pid, resource.RLIMIT_FSIZE, infinity)
-            await cluster.until(client, lambda status: status[2].state == "ok")
+            await cluster.until(client, lambda status: 2 in status and status[2].state == "ok")
             load.stop()
         events = [event["event"] for event in cluster.log(2)]
         assert "disk_full" in events

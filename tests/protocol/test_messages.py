@@ -8,7 +8,7 @@ from bftnode.protocol.blocks import pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Refused
-from bftnode.protocol.messages import BODY_OF, Kind, NewView, Nonce, Status, ViewChange, open_body, open_run_payload
+from bftnode.protocol.messages import BODY_OF, Kind, NewView, Seen, Status, ViewChange, open_body, open_run_payload
 from tests.protocol.cluster import Cluster, block_of
 
 CLUSTER = Cluster()
@@ -40,9 +40,9 @@ def test_a_run_is_blocks() -> None:
 def test_lists_are_no_longer_than_a_cluster_has_members() -> None:
     """What a liar can make us hold is bounded by the schema."""
     most = quorums.MEMBERS_MAX
-    status = Status(0, 1, True, 0, 0, 0, (Nonce(1, 1),) * most)
+    status = Status(0, 1, True, 0, 0, 0, (Seen(1, 1, 0),) * most)
     assert opens(Kind.STATUS, status)
-    assert not opens(Kind.STATUS, msgspec.structs.replace(status, seen=(Nonce(1, 1),) * (most + 1)))
+    assert not opens(Kind.STATUS, msgspec.structs.replace(status, seen=(Seen(1, 1, 0),) * (most + 1)))
     assert opens(Kind.NEW_VIEW, NewView(0, 1, (b"",) * most))
     assert not opens(Kind.NEW_VIEW, NewView(0, 1, (b"",) * (most + 1)))
 

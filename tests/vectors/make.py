@@ -64,7 +64,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.CHECKPOINT: (messages.Checkpoint(0, 128, block.hash, 2, block.header.log_root, b"d" * 32), b""),
         Kind.VIEW_CHANGE: (messages.ViewChange(0, 1, prepared), b""),
         Kind.NEW_VIEW: (messages.NewView(0, 1, changes), b""),
-        Kind.STATUS: (messages.Status(0, 1, True, 128, 130, 5, tuple(messages.Nonce(1, i) for i in range(4))), b""),
+        Kind.STATUS: (messages.Status(0, 1, True, 128, 130, 129, tuple(messages.Seen(1, i, 0) for i in range(4))), b""),
         Kind.FETCH_RUN: (messages.FetchRun(0, 129), b""),
         Kind.RUN: (messages.Run(0, 1, cluster.certificate(COMMIT, 0, 1, block.hash)), run),
         Kind.FETCH_BLOCK: (messages.FetchBlock(0, block.hash), b""),

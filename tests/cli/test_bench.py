@@ -1,0 +1,128 @@
+"""The bench loop: what counts, what is left out, and the arithmetic of the report."""
+
+import pytest
+import trio
+
+from bftnode.cli.bench import WARM_UP_OPERATIONS, Load, Tally, operation_maker, run_load, summarise
+from bftnode.cli.errors import CommandFailed, complaint_of
+from bftnode.client.outcomes import OutcomeUnknown
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.results import OperationResult
+
+
+class Answering:
+    """The part of a client that the loop uses, answering at once: the real one is measured end to end."""
+
+    def __init__(self, answers: dict[int, Exception | OperationResult] | None = None) -> None:
+        self.answers = answers or {}
+        self.seen: list[bytes] = []
+        self.alone: list[bytes] = []
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def ready(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def call(self, operation: bytes) -> OperationResult:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await trio.lowlevel.checkpoint()
+        self.at_once -= 1
+        self.seen.append(operation)
+        answer = self.answers.get(int(operation))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or OperationResult("", b"")
+
+    async def call_alone(self, operation: bytes) -> OperationResult:
+        self.alone.append(operation)
+        return await self.call(operation)
+
+
+def load(**changes: object) -> Load:
+    fields: dict[str, object] = {"mode": "coalesced", "callers": 4, "depth": 2, "duration_s": 60.0, "operations": 50}
+    return Load(**{**fields, **changes}, make=lambda number: b"%d" % number)  # type: ignore[arg-type]  # fields by name
+
+
+async def test_a_number_of_operations_is_done_once_each_after_the_warm_up() -> None:
+    """Exactly so many count; the warm-up's are others; every operation differs."""
+    client = Answering()
+    tally, elapsed_s = await run_load(client, load())  # type: ignore[arg-type]  # the part of a Client that is used
+    assert tally.operations == len(tally.latencies_s) == 50
+    assert len(set(client.seen)) == len(client.seen)
+    assert len(client.seen) == 100
+    assert elapsed_s > 0
+    assert not client.alone
+
+
+async def test_callers_times_depth_are_in_flight() -> None:
+    """No more and, while there is work, no fewer."""
+    client = Answering()
+    await run_load(client, load())  # type: ignore[arg-type]  # as above
+    assert client.most_at_once == 8
+
+
+async def test_alone_uses_envelopes_of_their_own() -> None:
+    """The mode chooses the client's method."""
+    client = Answering()
+    await run_load(client, load(mode="alone", operations=3))  # type: ignore[arg-type]  # as above
+    assert len(client.alone) == 6
+
+
+async def test_a_duration_ends_what_it_began() -> None:
+    """Nothing is abandoned: what is in flight at the end is waited for."""
+    client = Answering()
+    tally, elapsed_s = await run_load(client, load(operations=None, duration_s=0.05))  # type: ignore[arg-type]  # as above
+    assert tally.operations > 0
+    assert client.at_once == 0
+    assert elapsed_s >= 0.05
+
+
+async def test_failures_are_counted_and_not_as_committed() -> None:
+    """Refused before ordering, and unknown."""
+    first = WARM_UP_OPERATIONS
+    answers: dict[int, Exception | OperationResult] = {
+        first: Refused(Reason.BUSY),
+        first + 1: OutcomeUnknown(bytes(32), "late"),
+    }
+    tally, _ = await run_load(Answering(answers), load(operations=100))  # type: ignore[arg-type]  # as above
+    assert (tally.operations, tally.refused, tally.unknown) == (98, {"busy": 1}, 1)
+
+
+async def test_a_cluster_that_executes_a_refusal_ends_the_bench() -> None:
+    """An operation with a code did nothing: counting on would measure nothing."""
+    answers: dict[int, Exception | OperationResult] = {3: OperationResult("tx.denied", b"")}
+    with pytest.raises(ExceptionGroup) as caught:
+        await run_load(Answering(answers), load())  # type: ignore[arg-type]  # as above
+    assert complaint_of(caught.value).code == "tx.denied"
+
+
+def test_the_report_uses_measured_latencies() -> None:
+    """Nearest rank over all of them, in milliseconds."""
+    tally = Tally()
+    for i in range(1, 101):
+        tally.committed(i / 1000)
+    report = summarise(load(), tally, 2.0, 128)
+    assert report["operations_per_s"] == 50.0
+    assert [round(float(report[f"latency_ms_{name}"] or 0)) for name in ("median", "p95", "p99", "max")] == [
+        50,
+        95,
+        99,
+        100,
+    ]
+
+
+def test_an_empty_report_has_no_latencies() -> None:
+    """Nothing is invented."""
+    report = summarise(load(), Tally(), 1.0, 128)
+    assert (report["operations"], report["latency_ms_p99"]) == (0, None)
+
+
+def test_operations_are_the_applications_and_differ() -> None:
+    """kv and log are built in; another application is refused by name."""
+    for application in ("kv", "log"):
+        make = operation_maker(application, 128)
+        assert make(1) != make(2)
+        assert len(make(1)) > 128
+    with pytest.raises(CommandFailed, match="sql"):
+        operation_maker("sql", 128)
