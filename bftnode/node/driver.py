@@ -14,6 +14,7 @@ import trio
 
 from bftnode.node.envelopes import INLINE_MAX, Envelopes
 from bftnode.node.inbox import Inbox
+from bftnode.node.writer import Writer
 from bftnode.protocol.results import TransactionResult
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
@@ -84,6 +85,7 @@ class Driver:
         self._ears = ears
         self._disk_retry_s = disk_retry_s
         self._now = now
+        self._writer = Writer()
         self.turns = 0
         self.disk_full = False
 
@@ -178,7 +180,7 @@ class Driver:
             return []
         while True:
             try:
-                committed = await trio.to_thread.run_sync(self._storage.commit, turn)
+                committed = await self._writer.run(self._storage.commit, turn)
             except DiskFull as full:
                 if not self.disk_full:
                     self.disk_full = True
