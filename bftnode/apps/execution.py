@@ -169,7 +169,7 @@ def merged_scan(
         if beyond is None:
             break
         start = beyond
-    return found[: max(limit, 0)]
+    return found[:limit]
 
 
 class Scoped:

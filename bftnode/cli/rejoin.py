@@ -25,11 +25,11 @@ from bftnode.storage.store import Storage, Turn
 def unsafe_rejoin(home: Path | None, yes: bool, as_json: bool) -> None:
     """Let a quarantined member take part again.
 
-    The member must be stopped. It is quarantined when the others have seen messages of it that it does not remember: its disk was rolled
-    back or lost, or a second process signs with its key. Be sure that it is not the latter: two that vote with one
-    key are a faulty member. Then it votes again once the log has passed everything that it may have voted for.
+    The member must be stopped. It is quarantined when the others have seen messages of it that it does not
+    remember: its disk was rolled back or lost, or a second process signs with its key. Be sure that it is not the
+    latter: two that vote with one key are a faulty member. Then it votes again once the log has passed everything
+    that it may have voted for.
     """
-
     target = the_home(home)
     genesis = target.load_genesis()
     me = my_index(genesis, target.load_identity())

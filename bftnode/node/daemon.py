@@ -5,8 +5,10 @@ What ends a node is its operator (a signal), a broken disk or a broken belief; n
 """
 
 import gc
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,6 @@ import structlog
 import trio
 
 from bftnode import __version__
-from bftnode.api.limits import ApiLimits
 from bftnode.api.server import ApiServer
 from bftnode.api.tls import server_context
 from bftnode.apps.execution import Executor
@@ -24,11 +25,11 @@ from bftnode.net.network import PeerNetwork
 from bftnode.net.peer import PeerInfo
 from bftnode.node import telemetry
 from bftnode.node.backend import NodeBackend
-from bftnode.node.config import NodeConfig, load_config
+from bftnode.node.config import NodeConfig, host_and_port, load_config
 from bftnode.node.driver import Driver, clock
 from bftnode.node.envelopes import Envelopes
 from bftnode.node.home import Home
-from bftnode.node.identity import Identity, load_identity
+from bftnode.node.identity import Identity
 from bftnode.node.inbox import Inbox
 from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
@@ -52,7 +53,7 @@ EXIT_FAILURE = 1
 
 def main(home: Home, config: NodeConfig) -> int:
     """Run a node until a signal ends it; the exit code. Raises Refused for what is wrong before it starts."""
-    identity = load_identity(home.secrets_path)
+    identity = home.load_identity()
     genesis = home.load_genesis()
     membership = genesis.membership()
     if identity.public_key not in membership.public_keys:
@@ -162,7 +163,7 @@ class Daemon:
             self._peers(),
             self._identity.certificate_path,
             self._identity.tls_key_path,
-            _split(config.peer.listen or own.peer_address),
+            host_and_port(config.peer.listen or own.peer_address),
             inbox.receive,
             config.net_limits(),
             lambda member, up: inbox.put(Linked(member)) if up else None,
@@ -173,8 +174,8 @@ class Daemon:
         )
         backend.introduce(driver)
         context = server_context(self._identity.certificate_path, self._identity.tls_key_path)
-        api = ApiServer(membership.chain_id, me, backend, context, _api_limits(config))
-        host, port = _split(config.client.listen or own.client_address)
+        api = ApiServer(membership.chain_id, me, backend, context, config.api_limits())
+        host, port = host_and_port(config.client.listen or own.client_address)
         with self._scope:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._signals)
@@ -200,7 +201,9 @@ class Daemon:
 
     def _peers(self) -> list[PeerInfo]:
         return [
-            PeerInfo(index, item.name, bytes.fromhex(item.public_key), item.tls_certificate, _split(item.peer_address))
+            PeerInfo(
+                index, item.name, bytes.fromhex(item.public_key), item.tls_certificate, host_and_port(item.peer_address)
+            )
             for index, item in enumerate(self._genesis.members)
         ]
 
@@ -218,13 +221,17 @@ class Daemon:
                 self._reload()
                 continue
             self._log.info("node_stopping", signal=signal.Signals(number).name)
+            # A disk that does not answer must not keep a node from ending; and a second signal ends it at once.
+            timer = threading.Timer(self._config.shutdown.grace_ms / 1000, os._exit, (EXIT_FAILURE,))
+            timer.daemon = True
+            timer.start()
             # Every turn is durable before it is spoken of, so there is nothing to save: connections end, the turn
             # that is being written ends, and that is all. Work in threads is waited for.
             self._scope.cancel()
 
     def _reload(self) -> None:
         try:
-            config = load_config(self._home.config_path, {}, {}).config
+            config = load_config(self._home.config_path, os.environ, {}).config
         except Refused as refused:
             self._log.error("reload_refused", detail=refused.detail)
             return
@@ -241,20 +248,3 @@ def _naming(key: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise Refused(Reason.CONFIGURATION, f"{key}: cannot listen: {error.strerror or error}") from None
-
-
-def _api_limits(config: NodeConfig) -> ApiLimits:
-    client = config.client
-    return ApiLimits(
-        connections_max=client.connections_max,
-        connections_per_client_max=client.connections_per_client_max,
-        greeting_deadline_s=client.handshake_timeout_ms / 1000,
-        idle_deadline_s=client.idle_timeout_ms / 1000,
-        outbox_bytes_max=client.outbox_bytes_max,
-        outstanding_max=client.outstanding_max,
-    )
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -9,32 +9,48 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import outcome
 import trio
 
 A = TypeVar("A")
 T = TypeVar("T")
 
-_Job = tuple[Callable[[Any], Any], Any, trio.lowlevel.Task, trio.lowlevel.TrioToken]
+
+class _Job:
+    """One call, and what came of it."""
+
+    __slots__ = ("argument", "error", "function", "result", "task", "token")
+
+    def __init__(self, function: Callable[[Any], Any], argument: Any) -> None:
+        self.function = function
+        self.argument = argument
+        self.task = trio.lowlevel.current_task()
+        self.token = trio.lowlevel.current_trio_token()
+        self.result: Any = None
+        self.error: BaseException | None = None
 
 
 class Writer:
-    """Runs one function at a time. Ends with the process, or by `close`."""
+    """Runs one function at a time. Ends with the process."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="writer", daemon=True).start()
 
     async def run(self, function: Callable[[A], T], argument: A) -> T:
         """`function(argument)` in the thread; raises what it raises. Cancellation waits for it."""
-        self._jobs.put((function, argument, trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()))
-        result: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        job = _Job(function, argument)
+        self._jobs.put(job)
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
         return result
 
-    def close(self) -> None:
-        self._jobs.put(None)
-
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            function, argument, task, token = job
-            token.run_sync_soon(trio.lowlevel.reschedule, task, outcome.capture(function, argument))
+        while True:
+            job = self._jobs.get()
+            try:
+                job.result = job.function(job.argument)
+            except BaseException as error:  # it is raised where it was asked for, whatever it is
+                job.error = error
+            job.token.run_sync_soon(trio.lowlevel.reschedule, job.task)

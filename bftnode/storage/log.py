@@ -1,10 +1,12 @@
 """The log in one transaction: blocks, certificates, Merkle nodes and where each transaction stands.
 
 `LogReader` reads what is there and believes none of it unchecked; `append` writes one block. What may be appended
-is decided elsewhere: here its place in the chain is asserted.
+is decided elsewhere. Nodes and places are derived data: of the last blocks they may be pending, in the layers that
+a reader is given of the same moment; without them it knows those as of the derived height.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bftnode.protocol import limits
@@ -14,12 +16,10 @@ from bftnode.protocol.codec import decoder_of, encode
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.merkle import Frontier, inclusion_proof, verify_inclusion
 from bftnode.protocol.receipts import Receipt
-from bftnode.protocol.results import TransactionResult
-from bftnode.protocol.transactions import Transaction
 from bftnode.storage.errors import IntegrityError
+from bftnode.storage.pending import Layer
 from bftnode.storage.records import (
     NODES_PER_RECORD,
-    Database,
     Databases,
     Placed,
     Txn,
@@ -34,7 +34,6 @@ from bftnode.storage.records import (
     opened,
     pack,
     put,
-    put_many,
     record_name,
     unpack,
     unseal,
@@ -57,9 +56,10 @@ class Entry(NamedTuple):
 class LogReader:
     """Reads within one transaction. Every method raises IntegrityError on what is damaged or contradicts itself."""
 
-    def __init__(self, txn: Txn, databases: Databases) -> None:
+    def __init__(self, txn: Txn, databases: Databases, layers: Sequence[Layer] = ()) -> None:
         self._txn = txn
         self._db = databases
+        self._layers = layers
 
     def height(self) -> int:
         """Of the head; the genesis block has height 0."""
@@ -168,6 +168,9 @@ class LogReader:
     def node_at(self, level: int, index: int) -> bytes:
         """The hash of a complete subtree of the log's Merkle tree. Raises IntegrityError where there is none."""
         db, position = self._db.nodes, node_position(level, index)
+        for layer in self._layers:
+            if 0 <= position - layer.first_node < len(layer.nodes):
+                return layer.nodes[position - layer.first_node]
         cursor = self._txn.cursor(db=db.handle)
         if not cursor.set_range(number(position)):
             raise IntegrityError(f"{db.name}/{level}/{index}", "no such node")
@@ -237,8 +240,14 @@ class LogReader:
         """Where the envelope of this id stands."""
         if len(transaction) != _HASH_BYTES:
             return None
+        for layer in self._layers:
+            if transaction in layer.executed:
+                return layer.executed[transaction]
         raw = get_or_prove_absent(self._txn, self._db.transactions, transaction)
-        return None if raw is None else opened(self._db.transactions, transaction, open_placed, raw)
+        if raw is not None:
+            return opened(self._db.transactions, transaction, open_placed, raw)
+        rejected = (layer.rejected.get(transaction) for layer in self._layers)  # oldest first: the first one counts
+        return next((placed for placed in rejected if placed is not None), None)
 
 
 def store(txn: Txn, db: Databases, block: Block) -> None:
@@ -259,17 +268,13 @@ def drop(txn: Txn, db: Databases, block: bytes) -> None:
     txn.delete(block, db=db.hashes.handle)
 
 
-def append(txn: Txn, db: Databases, block: Block, certificate: Certificate | None, before: Frontier) -> Frontier:
-    """The next block of the log, with its Merkle nodes; the frontier after it."""
+def append(txn: Txn, db: Databases, block: Block, certificate: Certificate | None) -> None:
+    """The next block of the log. Its Merkle nodes and its transactions' places follow as derived data."""
     store(txn, db, block)
     put(txn, db.log, number(block.seq), block.header_raw, append=True)
     if certificate is not None:
         assert (certificate.seq, certificate.block) == (block.seq, block.hash), "a block is stored with its certificate"
         put(txn, db.certificates, number(block.seq), encode(certificate), append=True)
-    after, nodes = before.append(block.leaves)
-    assert (after.size, after.root()) == (block.header.log_size, block.header.log_root), "agreement checked the log"
-    put_many(txn, db.nodes, node_records(nodes_before(before.size), [digest for _, _, digest in nodes]), append=True)
-    return after
 
 
 def node_records(first: int, hashes: list[bytes]) -> list[tuple[bytes, bytes]]:
@@ -279,24 +284,3 @@ def node_records(first: int, hashes: list[bytes]) -> list[tuple[bytes, bytes]]:
         chunk = hashes[start : start + NODES_PER_RECORD]
         records.append((number(first + start + len(chunk) - 1), b"".join(chunk)))
     return records
-
-
-def index_transactions(
-    txn: Txn, db: Database, transactions: tuple[Transaction, ...], results: list[TransactionResult]
-) -> None:
-    """Find a block's transactions by id.
-
-    An envelope may be ordered again; then execution rejects it, its nonce being used. An id means the place where
-    it was executed, and until there is one the first place where it was rejected.
-    """
-    executed, rejected = dict[bytes, bytes](), dict[bytes, bytes]()
-    for transaction, result in zip(transactions, results, strict=True):
-        body = transaction.body
-        placed = encode(Placed(body.client, body.nonce, result.seq, result.index, result.code))
-        if result.code:
-            rejected.setdefault(transaction.id, placed)
-        else:
-            executed[transaction.id] = placed
-    # In order of key: ids are random, and neighbours share a page.
-    put_many(txn, db, sorted(executed.items()))
-    put_many(txn, db, sorted(rejected.items()), overwrite=False)

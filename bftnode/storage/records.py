@@ -6,7 +6,7 @@ itself: a flipped bit, or a record that stands under a key that is not its own, 
 verify.py checks those.
 
 database       key                            value
-meta           name                           identity of the node; state digest after the head
+meta           name                           identity of the node; derived height; state digest after that height
 journal        name of a Persist              its last value
 blocks         height, block hash             header length, header, payload: stored and committed blocks alike
 hashes         block hash                     height
@@ -16,6 +16,8 @@ nodes          last position of the chunk     up to NODES_PER_RECORD nodes of th
 transactions   transaction id                 where it stands in the log and what became of it
 state          key of replicated state        its value
 
+The last three, and what meta says of them, are derived data: executing the log gives them. They are as of the
+derived height, which is that of the head or some blocks below it (decision 008). The rest is what a turn makes durable.
 A committed block is not written again when it is appended: the log names it by the hash of its header.
 Integers in keys are 8 bytes, big-endian, so that LMDB's order is theirs.
 """
@@ -50,6 +52,7 @@ NODES_PER_RECORD = 32
 
 IDENTITY = b"identity"
 DIGEST = b"digest"
+DERIVED = b"derived"
 
 T = TypeVar("T")
 

@@ -1,4 +1,7 @@
-"""Replicated state on LMDB: what execution reads, how its changes are applied, and that it is what the digest says."""
+"""Replicated state on LMDB: how it is read, how changes are applied, and that it is what the digest says.
+
+It is as of the derived height; what later blocks made of it is pending (pending.py).
+"""
 
 from bftnode.apps.contract import StateDigest
 from bftnode.storage.errors import IntegrityError
@@ -34,6 +37,11 @@ class StoredState:
         # LMDB calls it an error to ask for a key that it cannot have.
         return self._get(self._txn, self._db, key) if 0 < len(key) <= LMDB_KEY_BYTES_MAX else None
 
+    def get_many(self, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
+        """The entries that there are under `keys`, which are in ascending order: one pass."""
+        db = self._db
+        return [(key, unseal(db, key, sealed)) for key, sealed in self._txn.cursor(db=db.handle).getmulti(keys)]
+
     def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         found: list[tuple[bytes, bytes]] = []
         cursor = self._txn.cursor(db=self._db.handle)
@@ -51,7 +59,7 @@ class StoredState:
 
 
 def apply_changes(txn: Txn, db: Database, changes: dict[bytes, bytes | None]) -> None:
-    """Carry out what a block changed."""
+    """Carry out what blocks changed."""
     ordered = sorted(changes.items())
     put_many(txn, db, [(key, value) for key, value in ordered if value is not None])
     for key, value in ordered:
@@ -60,7 +68,7 @@ def apply_changes(txn: Txn, db: Database, changes: dict[bytes, bytes | None]) ->
 
 
 def load_digest(txn: Txn, databases: Databases) -> StateDigest:
-    """The digest as it was stored with the head. Raises IntegrityError."""
+    """The digest as it was stored with the state. Raises IntegrityError."""
     raw = need(txn, databases.meta, DIGEST)
     if len(raw) != len(StateDigest().dump()):
         raise IntegrityError(record_name(databases.meta, DIGEST), "not a state digest")
@@ -77,4 +85,4 @@ def check_state(txn: Txn, databases: Databases) -> None:
     for key, value in items(txn, db):
         computed.replace(key, None, value)
     if computed.dump() != load_digest(txn, databases).dump():
-        raise IntegrityError(db.name, "the state is not the one whose digest was stored with the head")
+        raise IntegrityError(db.name, "the state is not the one whose digest was stored with it")

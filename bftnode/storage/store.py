@@ -1,8 +1,14 @@
 """The one durable write of a turn, and everything that is read back from it.
 
 docs/protocol.md, "What must survive a crash": what a turn says is durable before it is said. `commit` is that
-write; it also executes the turn's blocks, so that log, state, digest and results are never apart. It is called
-from one thread at a time; reads come from any thread and see what was committed when they began.
+write: journal, blocks, certificates and the log are on the disk when it returns. It also executes the turn's blocks;
+what that gives (state, digest, results, index, Merkle nodes) is derived data, seen at once and written behind, many
+blocks in the transaction of a later turn (docs/decisions/008-derived-data-is-written-behind.md). `commit` and
+`flush` are called from one thread at a time; reads come from any thread and see what was committed when they began.
+
+A read needs an LMDB snapshot and what is pending of the same moment, and must not wait for a commit's fsync to get
+them. So no lock: a commit announces what will be pending under the id of its transaction BEFORE LMDB commits it, and
+a reader looks up the id of its snapshot. Whichever side of the commit the snapshot is on, its pending is there.
 """
 
 import os
@@ -10,23 +16,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bftnode.apps.contract import ReadableState, StateDigest
-from bftnode.apps.execution import CLIENT_PREFIX, Executor, advance_digest, result_key
+from bftnode.apps.execution import CLIENT_PREFIX, Executor, result_key
 from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Packed, genesis_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.codec import encode as encoded
 from bftnode.protocol.membership import Membership
-from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.receipts import Receipt
 from bftnode.protocol.results import TransactionResult
 from bftnode.replica.effects import AppendBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
+from bftnode.storage.derived import Head, derived_height, execute, extend, flush, flush_first, replay, settle
 from bftnode.storage.directory import (
     LMDB_NAME,
     VERSION_NAME,
@@ -38,11 +44,12 @@ from bftnode.storage.directory import (
 )
 from bftnode.storage.environment import DATA_NAME, MAP_BYTES_INITIAL, MAP_BYTES_MAX, Environment
 from bftnode.storage.errors import DiskFull, IntegrityError, StorageBroken
-from bftnode.storage.log import Entry, LogReader, append, drop, index_transactions, store
+from bftnode.storage.log import Entry, LogReader, append, drop, store
+from bftnode.storage.pending import FLUSH_BLOCKS, LayeredState, Pending
 from bftnode.storage.records import (
-    DIGEST,
     IDENTITY,
     SCHEMA,
+    Databases,
     Identity,
     Txn,
     get,
@@ -51,15 +58,19 @@ from bftnode.storage.records import (
     opened,
     put,
     put_many,
-    unseal,
 )
-from bftnode.storage.state import StoredState, apply_changes, check_state, load_digest
+from bftnode.storage.state import StoredState, check_state
 
 __all__ = ["Committed", "DiskFull", "Found", "IntegrityError", "Storage", "StorageBroken", "Turn", "View"]
 
 SCRUB_ENTRIES_MAX = 200_000
 """A state of at most so many entries is compared with its digest at start (about a second). A larger one is used
 as it is: its entries are still checked one by one, and the next checkpoint compares the digest with the others'."""
+
+SCAN_ENTRIES = 1000
+"""Entries of the state read at a time where all of it is read."""
+
+T = TypeVar("T")
 
 _open_client: Callable[[bytes], ClientRecord] = decoder_of(ClientRecord, 4096)
 _open_result: Callable[[bytes], TransactionResult] = decoder_of(TransactionResult, limits.FRAME_BYTES_MAX)
@@ -104,27 +115,30 @@ class View(NamedTuple):
     log: LogReader
 
 
-class _Head(NamedTuple):
-    """Where the log ends, in memory; replaced only after what it says is durable."""
-
-    seq: int
-    hash: bytes
-    frontier: Frontier
-    digest: StateDigest
-
-
 class Storage:
     """The durable state of one node. Open exactly one a data directory; the directory's lock sees to it."""
 
     def __init__(
-        self, environment: Environment, lock: int, membership: Membership, executor: Executor, head: _Head
+        self,
+        environment: Environment,
+        lock: int,
+        membership: Membership,
+        member: int,
+        executor: Executor,
+        contents: "_Contents",
     ) -> None:
         self._environment = environment
         self._databases = environment.databases
         self._lock = lock
         self._interval = membership.parameters.checkpoint_interval
         self._executor = executor
-        self._head = head
+        self._head = contents.head  # replaced only after what it says is durable
+        self._pending = contents.pending
+        self._moments = {contents.transaction: contents.pending}
+        self._scrubbed = contents.scrubbed
+        # Every member reaches the bound after as many blocks: begun apart, they flush one after the other, and a
+        # quorum never waits for all of them at once.
+        self._ahead_blocks = FLUSH_BLOCKS * member // membership.n
         self._broken: str | None = None
 
     @staticmethod
@@ -147,48 +161,51 @@ class Storage:
         try:
             environment = _open_environment(path, identity, map_bytes_initial, map_bytes_max)
             try:
-                head = _open_contents(environment, path, identity, executor)
+                contents = _open_contents(environment, path, identity, executor)
             except BaseException:
                 environment.close()
                 raise
         except BaseException:
             os.close(lock)
             raise
-        return Storage(environment, lock, membership, executor, head)
+        return Storage(environment, lock, membership, member, executor, contents)
 
     def close(self) -> None:
-        """After the last commit has returned; waits for readers."""
-        self._environment.close()
-        os.close(self._lock)
+        """After the last commit has returned: flushes, and waits for readers. What a full disk does not take is
+        executed again at the next start. Raises StorageBroken, with everything closed all the same."""
+        try:
+            if self._broken is None:
+                self.flush()
+        except DiskFull:
+            pass
+        finally:
+            self._environment.close()
+            os.close(self._lock)
 
     # --- the past, at start
 
     def recover(self) -> Recovered:
         """What the replica wakes up with. Raises IntegrityError where the past cannot be believed."""
         databases = self._databases
-        with self._environment.read() as txn:
+        with self._moment() as (txn, pending):
             log = LogReader(txn, databases)
-            if txn.stat(databases.state.handle)["entries"] <= SCRUB_ENTRIES_MAX:
-                check_state(txn, databases)
+            if not self._scrubbed:
+                _scrub(txn, databases)
             return Recovered(
                 head=log.block(self._head.seq),
                 frontier=self._head.frontier,
                 certificate=log.last_certificate(),
                 journal={name.decode(): value for name, value in items(txn, databases.journal)},
                 blocks=log.stored_above(self._head.seq),
-                clients=self._clients(txn),
+                clients=self._clients(self._state(txn, pending)),
             )
 
-    def _clients(self, txn: Txn) -> dict[bytes, ClientWindow]:
-        state, clients = self._databases.state, {}
-        cursor = txn.cursor(db=state.handle)
-        if cursor.set_range(CLIENT_PREFIX):
-            for key, sealed in cursor:
-                if not key.startswith(CLIENT_PREFIX):
-                    break
-                record = opened(state, key, _open_client, unseal(state, key, sealed))
-                clients[key[len(CLIENT_PREFIX) :]] = ClientWindow.load(record)
-        return clients
+    def _clients(self, state: ReadableState) -> dict[bytes, ClientWindow]:
+        end = bytes((CLIENT_PREFIX[0] + 1,))
+        return {
+            key[len(CLIENT_PREFIX) :]: ClientWindow.load(opened(self._databases.state, key, _open_client, raw))
+            for key, raw in _entries(state, CLIENT_PREFIX, end)
+        }
 
     # --- the write
 
@@ -198,58 +215,83 @@ class Storage:
         Raises DiskFull (nothing was written; commit the same turn again later) and StorageBroken (nothing is known
         of the turn; the node must stop, and every later commit is refused).
         """
+        return self._write(lambda txn: self._turn(txn, turn))
+
+    def flush(self) -> None:
+        """Write all derived data that are pending: for an idle moment, so that a restart has less to do.
+
+        Raises as `commit`; nothing is lost by DiskFull.
+        """
+        if self._pending.height != self._head.seq:
+            self._write(lambda txn: (None, self._head, flush(txn, self._databases, self._pending, self._head.seq)))
+
+    def _write(self, work: Callable[[Txn], tuple[T, Head, Pending]]) -> T:
+        """Do `work` in one durable transaction; its head and what is pending after it become the storage's."""
         if self._broken is not None:
             raise StorageBroken(f"an earlier commit failed: {self._broken}")
+
+        def attempt(txn: Txn) -> tuple[T, Head, Pending]:
+            done, head, pending = work(txn)
+            # LMDB keeps the number where nothing was written: then both are the same pending under either.
+            self._moments = {txn.id() - 1: self._pending, txn.id(): pending}
+            return done, head, pending
+
         try:
-            committed, head = self._environment.write(lambda txn: self._write(txn, turn))
+            done, head, pending = self._environment.write(attempt)
         except DiskFull:
             raise
         except Exception as error:
             self._broken = str(error) or type(error).__name__
             raise
-        self._head = head
-        return committed
+        if pending.height != self._pending.height:
+            self._ahead_blocks = 0
+        self._head, self._pending = head, pending
+        return done
 
-    def _write(self, txn: Txn, turn: Turn) -> tuple[list[Committed], _Head]:
-        databases, head = self._databases, self._head
+    def _turn(self, txn: Txn, turn: Turn) -> tuple[list[Committed], Head, Pending]:
+        databases, head, pending = self._databases, self._head, self._pending
         put_many(txn, databases.journal, sorted((name.encode(), value) for name, value in turn.journal.items()))
         for block in turn.blocks:
             store(txn, databases, block)
         committed = []
-        if turn.appends:
-            head = head._replace(digest=head.digest.copy())
-            for effect in turn.appends:
-                done, head = self._append(txn, effect, head)
-                committed.append(done)
-            put(txn, databases.meta, DIGEST, head.digest.dump())
+        for effect in turn.appends:
+            done, head, pending = self._append(txn, effect, head, pending)
+            committed.append(done)
+            # Within a turn, too: one that catches up has hundreds of blocks.
+            if pending.full() or pending.blocks + self._ahead_blocks >= FLUSH_BLOCKS:
+                pending = flush(txn, databases, pending, head.seq)
         for block_hash in turn.drops:
             drop(txn, databases, block_hash)
-        return committed, head
+        return committed, head, pending
 
-    def _append(self, txn: Txn, effect: AppendBlock, head: _Head) -> tuple[Committed, _Head]:
-        """Append and execute one block. `head.digest` is advanced in place: it is this turn's copy."""
+    def _append(self, txn: Txn, effect: AppendBlock, head: Head, pending: Pending) -> tuple[Committed, Head, Pending]:
+        """Append one block durably, and execute it onto what is pending."""
         block, databases = effect.block, self._databases
         assert block.seq == head.seq + 1, "blocks are appended in order of height"
         assert block.parent == head.hash, "a block follows the head"
         assert len(effect.transactions) == len(block.transactions), "the opened envelopes are the block's"
-        frontier = append(txn, databases, block, effect.certificate, head.frontier)
-        state = StoredState(txn, databases.state, prove_absence=False)
-        execution = self._executor.execute(
-            block.seq, block.header.time_ms, head.frontier.size, effect.transactions, state
+        frontier, nodes = extend(head.frontier, block)
+        assert (frontier.size, frontier.root()) == (block.header.log_size, block.header.log_root), (
+            "agreement checked the log"
         )
-        advance_digest(head.digest, execution.changes, state)
-        apply_changes(txn, databases.state, execution.changes)
-        index_transactions(txn, databases.transactions, effect.transactions, execution.results)
+        append(txn, databases, block, effect.certificate)
+        execution, pending = execute(
+            txn, databases, self._executor, block, effect.transactions, head.frontier.size, nodes, pending
+        )
+        digest: bytes | None = None
+        if block.seq % self._interval == 0:
+            pending = settle(txn, databases, pending)
+            digest = pending.digest.value()
         executed = Executed(
             block.seq,
             tuple(
-                ExecutedTransaction(transaction.body.client, transaction.body.nonce, result.code)
+                ExecutedTransaction(*transaction.key, result.code)
                 for transaction, result in zip(effect.transactions, execution.results, strict=True)
             ),
             tuple(execution.clients.items()),
-            head.digest.value() if block.seq % self._interval == 0 else None,
+            digest,
         )
-        return Committed(executed, execution.results), _Head(block.seq, block.hash, frontier, head.digest)
+        return Committed(executed, execution.results), Head(block.seq, block.hash, frontier), pending
 
     # --- reads, from any thread
 
@@ -259,15 +301,30 @@ class Storage:
         return self._head.seq
 
     @contextmanager
+    def _moment(self) -> Iterator[tuple[Txn, Pending]]:
+        """An LMDB snapshot, and what was pending when it was committed."""
+        while True:
+            with self._environment.read() as txn:
+                pending = self._moments.get(txn.id())
+                if pending is not None:
+                    yield txn, pending
+                    return
+            # Two commits have passed since the snapshot was taken, a few instructions ago: take another.
+
+    def _state(self, txn: Txn, pending: Pending) -> ReadableState:
+        stored = StoredState(txn, self._databases.state, prove_absence=True)
+        return LayeredState(stored, pending.layers) if pending.layers else stored
+
+    @contextmanager
     def reading(self) -> Iterator[View]:
         """A moment of log and state, for queries. Held shortly and by one thread: LMDB keeps every page that it
         can see, and the map cannot grow beneath it.
 
         Raises IntegrityError, StorageBroken; also out of whatever is read inside.
         """
-        with self._environment.read() as txn:
-            log = LogReader(txn, self._databases)
-            yield View(StoredState(txn, self._databases.state, prove_absence=True), log.height(), log)
+        with self._moment() as (txn, pending):
+            log = LogReader(txn, self._databases, pending.layers)
+            yield View(self._state(txn, pending), log.height(), log)
 
     def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
         """Committed blocks from `first` on, the last of them certified (LogReader.run)."""
@@ -334,19 +391,32 @@ class Storage:
         return 0 if raw is None else opened(self._databases.state, key, _open_client, raw).role
 
     def check_state(self) -> None:
-        """Compare the whole state with its digest, however large. Raises IntegrityError."""
-        with self._environment.read() as txn:
+        """Compare the whole state with its digest, however large: as LMDB has it, and with what is pending.
+
+        Raises IntegrityError.
+        """
+        with self._moment() as (txn, pending):
             check_state(txn, self._databases)
+            if pending.layers:
+                computed = StateDigest()
+                computed.replace_all(
+                    (key, None, value) for key, value in _entries(self._state(txn, pending), b"", None)
+                )
+                if computed.dump() != settle(txn, self._databases, pending).digest.dump():
+                    raise IntegrityError("state", "what is pending does not lead to its digest")
 
     def statistics(self) -> dict[str, int]:
-        """For telemetry: sizes in bytes, and read transactions open now."""
-        environment = self._environment
+        """For telemetry: sizes in bytes, read transactions open now, and what is not flushed yet."""
+        environment, pending = self._environment, self._pending
         return {
             "map_bytes": environment.map_bytes,
             "used_bytes": environment.used_bytes,
             "readers": environment.readers,
             "height": self._head.seq,
             "log_size": self._head.frontier.size,
+            "derived_height": pending.height,
+            "pending_entries": pending.entries,
+            "pending_bytes": pending.size_bytes,
         }
 
     def flags(self) -> dict[str, bool]:
@@ -364,8 +434,17 @@ def _open_environment(path: Path, identity: Identity, map_bytes_initial: int, ma
     return Environment(directory, map_bytes_initial, map_bytes_max)
 
 
-def _open_contents(environment: Environment, path: Path, identity: Identity, executor: Executor) -> _Head:
-    """The head of the log; writes the first contents into an empty environment.
+class _Contents(NamedTuple):
+    """What an environment holds, and the id of its last transaction."""
+
+    head: Head
+    pending: Pending
+    transaction: int
+    scrubbed: bool
+
+
+def _open_contents(environment: Environment, path: Path, identity: Identity, executor: Executor) -> _Contents:
+    """The head of the log, with what executing it made pending; writes the first contents into an empty environment.
 
     VERSION comes last: a crash before it leaves an environment without or with its first contents, and both are
     taken up here again.
@@ -383,21 +462,32 @@ def _open_contents(environment: Environment, path: Path, identity: Identity, exe
         write_version(path, identity)
     with environment.read() as txn:
         log = LogReader(txn, databases)
-        seq = log.height()
-        block = log.block(seq)
-        if block.seq != seq or block.header.chain_id != identity.chain_id:
-            raise IntegrityError(f"log/{seq}", "not a block of this chain at this height")
-        frontier = log.frontier(block.header.log_size)
-        if frontier.root() != block.header.log_root:
-            raise IntegrityError("nodes", "the right edge of the Merkle tree does not lead to the head's log root")
-        return _Head(seq, block.hash, frontier, load_digest(txn, databases))
+        header = log.header(log.height())
+        if header.chain_id != identity.chain_id:
+            raise IntegrityError(f"log/{header.seq}", "not a block of this chain")
+        # Blocks are not executed onto a state that is not what it was.
+        behind = derived_height(txn, databases) < header.seq
+        if behind:
+            _scrub(txn, databases)
+        head, pending = replay(txn, databases, executor)
+        return _Contents(head, pending, txn.id(), behind)
 
 
 def _write_first(environment: Environment, txn: Txn, identity: Identity, executor: Executor) -> None:
     """Identity, genesis block, the state at height 0 and its digest."""
-    databases, digest, state = environment.databases, StateDigest(), executor.initial_state()
+    databases = environment.databases
     put(txn, databases.meta, IDENTITY, encoded(identity))
-    append(txn, databases, genesis_block(identity.chain_id), None, Frontier())
-    advance_digest(digest, state, StoredState(txn, databases.state, prove_absence=False))
-    apply_changes(txn, databases.state, state)
-    put(txn, databases.meta, DIGEST, digest.dump())
+    append(txn, databases, genesis_block(identity.chain_id), None)
+    flush_first(txn, databases, executor.initial_state())
+
+
+def _scrub(txn: Txn, databases: Databases) -> None:
+    if txn.stat(databases.state.handle)["entries"] <= SCRUB_ENTRIES_MAX:
+        check_state(txn, databases)
+
+
+def _entries(state: ReadableState, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    """Every entry from `start` to `end`, in order of key."""
+    while page := state.scan(start, end, SCAN_ENTRIES):
+        yield from page
+        start = page[-1][0] + b"\x00"

@@ -1,0 +1,160 @@
+"""Derived data: executing blocks onto what is pending, and writing what is pending behind (decision 008).
+
+`execute` is what a commit and a restart do alike: a block's changes become a layer in memory. `flush` carries the
+layers into LMDB, in the write transaction of some later turn, and with them in meta the height that they are as of.
+`replay` is the way back after a crash: it executes the blocks above that height again. It writes nothing, so a crash
+in the middle of it is one more crash before it; and execution being deterministic, it gives what was pending.
+"""
+
+from typing import NamedTuple
+
+from bftnode.apps.contract import StateDigest
+from bftnode.apps.execution import Execution, Executor
+from bftnode.protocol.blocks import Block
+from bftnode.protocol.codec import encode
+from bftnode.protocol.errors import Refused
+from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.storage.errors import IntegrityError
+from bftnode.storage.log import LogReader, node_records
+from bftnode.storage.pending import LayeredState, Layer, Pending, merged
+from bftnode.storage.records import (
+    DERIVED,
+    DIGEST,
+    Databases,
+    Placed,
+    Txn,
+    need,
+    nodes_before,
+    number,
+    put,
+    put_many,
+    record_name,
+)
+from bftnode.storage.state import StoredState, apply_changes, load_digest
+
+SETTLE_ENTRIES = 1024
+"""The digest follows so many entries behind at most. What several blocks changed again and again (a client's window)
+is hashed once; at a checkpoint and in a flush, the rest is made up for, in some milliseconds."""
+
+
+class Head(NamedTuple):
+    """Where the log ends."""
+
+    seq: int
+    hash: bytes
+    frontier: Frontier
+
+
+def derived_height(txn: Txn, databases: Databases) -> int:
+    """The height that the derived data in LMDB are as of. Raises IntegrityError."""
+    return int.from_bytes(need(txn, databases.meta, DERIVED), "big")
+
+
+def extend(frontier: Frontier, block: Block) -> tuple[Frontier, list[bytes]]:
+    """The frontier after a block, and the Merkle nodes that it completes."""
+    after, nodes = frontier.append(block.leaves)
+    return after, [digest for _, _, digest in nodes]
+
+
+def execute(
+    txn: Txn,
+    databases: Databases,
+    executor: Executor,
+    block: Block,
+    transactions: tuple[Transaction, ...],
+    first_index: int,
+    nodes: list[bytes],
+    pending: Pending,
+) -> tuple[Execution, Pending]:
+    """Execute the block that follows what is pending, whose first entry is `first_index`."""
+    state = LayeredState(StoredState(txn, databases.state, prove_absence=False), pending.layers)
+    execution = executor.execute(block.seq, block.header.time_ms, first_index, transactions, state)
+    executed, rejected = dict[bytes, Placed](), dict[bytes, Placed]()
+    for transaction, result in zip(transactions, execution.results, strict=True):
+        client, nonce = transaction.key
+        placed = Placed(client, nonce, result.seq, result.index, result.code)
+        if result.code:
+            rejected.setdefault(transaction.id, placed)
+        else:
+            executed[transaction.id] = placed
+    layer = Layer(execution.changes, executed, rejected, nodes_before(first_index), nodes)
+    pending = pending.extended(layer)
+    if pending.unsettled() >= SETTLE_ENTRIES:
+        pending = settle(txn, databases, pending)
+    return execution, pending
+
+
+def settle(txn: Txn, databases: Databases, pending: Pending) -> Pending:
+    """With a digest that says all that is pending."""
+    if pending.settled == len(pending.layers):
+        return pending
+    layer, below = merged(pending.layers[pending.settled :]), pending.layers[: pending.settled]
+    before: dict[bytes, bytes | None] = {}
+    for lower in below:
+        before.update((key, lower.changes[key]) for key in layer.changes.keys() & lower.changes.keys())
+    stored = StoredState(txn, databases.state, prove_absence=False)
+    # In order of key: neighbours share a page, and one pass finds them.
+    before.update(stored.get_many(sorted(layer.changes.keys() - before.keys())))
+    digest = pending.digest.copy()
+    digest.replace_all((key, before.get(key), value) for key, value in layer.changes.items())
+    return pending.settled_by(layer, digest)
+
+
+def flush(txn: Txn, databases: Databases, pending: Pending, seq: int) -> Pending:
+    """Write all that is pending, which is as of height `seq`; what is pending then: nothing."""
+    digest = settle(txn, databases, pending).digest
+    if pending.layers:
+        layer = merged(pending.layers)
+        apply_changes(txn, databases.state, layer.changes)
+        # An envelope may be ordered again; then execution rejects it, its nonce being used. An id means the place
+        # where it was executed, and until there is one the first place where it was rejected.
+        places = databases.transactions
+        put_many(txn, places, [(key, encode(placed)) for key, placed in sorted(layer.executed.items())])
+        fresh = [(key, encode(layer.rejected[key])) for key in sorted(layer.rejected.keys() - layer.executed.keys())]
+        put_many(txn, places, fresh, overwrite=False)
+        put_many(txn, databases.nodes, node_records(layer.first_node, layer.nodes), append=True)
+    put(txn, databases.meta, DIGEST, digest.dump())
+    put(txn, databases.meta, DERIVED, number(seq))
+    return Pending(seq, digest)
+
+
+def flush_first(txn: Txn, databases: Databases, state: dict[bytes, bytes | None]) -> None:
+    """The derived data of height 0, in an empty environment."""
+    digest = StateDigest()
+    digest.replace_all((key, None, value) for key, value in state.items())
+    apply_changes(txn, databases.state, state)
+    put(txn, databases.meta, DIGEST, digest.dump())
+    put(txn, databases.meta, DERIVED, number(0))
+
+
+def replay(txn: Txn, databases: Databases, executor: Executor) -> tuple[Head, Pending]:
+    """The head of the log, and what is pending at it: the blocks above the derived height, executed again.
+
+    Memory is bounded by what the process that committed them allowed to be pending. Raises IntegrityError.
+    """
+    log = LogReader(txn, databases)
+    height, seq = log.height(), derived_height(txn, databases)
+    if seq > height:
+        raise IntegrityError(record_name(databases.meta, DERIVED), f"derived data of height {seq}, a log of {height}")
+    block = log.block(seq)
+    chain_id = block.header.chain_id
+    frontier = log.frontier(block.header.log_size)
+    if frontier.root() != block.header.log_root:
+        raise IntegrityError("nodes", f"the right edge of the Merkle tree does not lead to the log root of block {seq}")
+    pending = Pending(seq, load_digest(txn, databases))
+    while seq < height:
+        seq, parent = seq + 1, block
+        block = log.block(seq)
+        if (block.seq, block.parent) != (seq, parent.hash):
+            raise IntegrityError(f"{databases.log.name}/{seq}", "the block does not follow the one before it")
+        try:
+            transactions = tuple(open_transaction(envelope, chain_id) for envelope in block.transactions)
+        except Refused as refused:
+            raise IntegrityError(f"{databases.log.name}/{seq}", str(refused)) from refused
+        first = frontier.size
+        frontier, nodes = extend(frontier, block)
+        if (frontier.size, frontier.root()) != (block.header.log_size, block.header.log_root):
+            raise IntegrityError(f"{databases.log.name}/{seq}", "the header names another log than its blocks make")
+        _, pending = execute(txn, databases, executor, block, transactions, first, nodes, pending)
+    return Head(block.seq, block.hash, frontier), pending
