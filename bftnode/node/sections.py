@@ -267,7 +267,9 @@ class ShutdownSection(Section, frozen=True):
     grace_ms: Annotated[
         int,
         _bounded(
-            0, DAY_MS, "How long connections may take to end. Then they are cut; a second signal cuts them at once."
+            0,
+            DAY_MS,
+            "How long the daemon may take to end. Then it ends all the same, as by a second signal: nothing is lost by it.",
         ),
     ] = 5000
 
