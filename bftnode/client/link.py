@@ -113,7 +113,8 @@ class Link:
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as error:
                 # OSError: nobody there. ValueError: a host name that cannot be one.
                 tls = isinstance(error, trio.BrokenResourceError)
-                self.refused = refusal_of(error) if tls else Refused(Reason.CONN_UNREACHABLE, type(error).__name__)
+                what = "the connection ended" if self.greeted_once else f"nobody answers at {self.member.client_address}"
+                self.refused = refusal_of(error) if tls else Refused(Reason.CONN_UNREACHABLE, what)
             self._changed()
             if self.greeted_once:
                 pause_s = self._options.reconnect_first_s
