@@ -113,7 +113,8 @@ class Link:
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as error:
                 # OSError: nobody there. ValueError: a host name that cannot be one.
                 tls = isinstance(error, trio.BrokenResourceError)
-                what = "the connection ended" if self.greeted_once else f"nobody answers at {self.member.client_address}"
+                where = self.member.client_address
+                what = "the connection ended" if self.greeted_once else f"nobody answers at {where}"
                 self.refused = refusal_of(error) if tls else Refused(Reason.CONN_UNREACHABLE, what)
             self._changed()
             if self.greeted_once:
