@@ -20,6 +20,9 @@ from bftnode.protocol.framing import FrameReader, join_frames
 Receive = Callable[[int, bytes], Awaitable[None] | None]
 """(member, frame): called for each frame, in order; what it returns is awaited, which holds up this peer only."""
 
+INLINE_BYTES = 16 * 1024
+"""More than this is encrypted and written by the link's own task: the loop has other things to do."""
+
 
 class Link:
     """The life of a connection after its greeting. `run` it once; `send` from any task; `end` from anywhere."""
@@ -39,6 +42,7 @@ class Link:
         self._outbox_bytes = 0
         self._writer_idle = trio.lowlevel.ParkingLot()
         self._writing = False
+        self.held = False  # frames gather until `release`
         self._delivering = False
         self._scope: trio.CancelScope | None = None
         # What `check` saw last, and when it was new.
@@ -67,11 +71,34 @@ class Link:
         outbox = self._outbox
         outbox.append(frame)
         self._outbox_bytes += size
-        if self._writer_idle:
+        if not self.held and self._writer_idle:
             self._writer_idle.unpark()
         if self._outbox_bytes <= self._limits.outbox_bytes_max and len(outbox) <= self._limits.outbox_frames_max:
             return 0
         return self._make_room()
+
+    def release(self) -> None:
+        """Send what gathered while `held`: at once if the kernel takes it, which spares a task's turn; else as ever."""
+        self.held = False
+        if not self._outbox or not self._writer_idle:
+            return
+        if self._outbox_bytes <= INLINE_BYTES:
+            batch, _ = self._take()
+            self.frames_out += len(batch)
+            if self._stream.send_now(join_frames(batch)):
+                return
+        self._writer_idle.unpark()
+
+    def _take(self) -> tuple[list[bytes], int]:
+        """The next write's frames, and their bytes."""
+        batch: list[bytes] = []
+        size = 0
+        while self._outbox and size < WRITE_BYTES:
+            frame = self._outbox.popleft()
+            batch.append(frame)
+            size += len(frame)
+        self._outbox_bytes -= size
+        return batch, size
 
     def _make_room(self) -> int:
         """Drop the oldest: of what a peer has not read yet, the newest says most about where we are."""
@@ -134,22 +161,16 @@ class Link:
         raise Refused(Reason.CONN_LOST, "closed by the peer")
 
     async def _write(self) -> None:
-        outbox = self._outbox
         while True:
-            if not outbox:
+            if not self._outbox and not self._stream.unsent:
                 await self._writer_idle.park()
-                continue
-            batch: list[bytes] = []
-            size = 0
-            while outbox and size < WRITE_BYTES:
-                frame = outbox.popleft()
-                batch.append(frame)
-                size += len(frame)
-            self._outbox_bytes -= size
             self._writing = True
-            await self._stream.send(join_frames(batch))
+            await self._stream.send(b"")  # what `release` left
+            while self._outbox:
+                batch, _ = self._take()
+                await self._stream.send(join_frames(batch))
+                self.frames_out += len(batch)
             self._writing = False
-            self.frames_out += len(batch)
 
     def check(self, now: float, wall: float) -> None:
         """End the link if a deadline has passed. `now` is monotonic, `wall` is seconds since 1970."""

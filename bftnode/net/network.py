@@ -10,6 +10,7 @@ Owns listeners, dialling, bounds on who may wait at the door. Not the frames' me
 listener of their own (api/).
 """
 
+import contextlib
 import logging
 import ssl
 import time
@@ -106,6 +107,19 @@ class PeerNetwork:
             peer.dropped_unlinked += 1
         elif dropped := link.send(frame):
             self._notices.say(trio.current_time(), "send.backpressure", member, dropped=dropped, total=link.dropped)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent within it to one member leaves in one write, at its end."""
+        for peer in self._others():
+            if peer.link is not None:
+                peer.link.held = True
+        try:
+            yield
+        finally:
+            for peer in self._others():
+                if peer.link is not None:
+                    peer.link.release()
 
     def broadcast(self, frame: bytes) -> None:
         """Queue a frame for every other member."""

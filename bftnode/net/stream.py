@@ -10,6 +10,7 @@ No close_notify is sent or asked for: frames say where they end, and a frame cut
 """
 
 import contextlib
+import os
 import ssl
 import struct
 import sys
@@ -39,6 +40,7 @@ class TlsStream:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self._left = b""  # encrypted, not sent
         self.bytes_in = 0
         self.bytes_out = 0
 
@@ -89,7 +91,8 @@ class TlsStream:
     async def send(self, data: bytes) -> None:
         """All of `data`, encrypted in pieces so that neither memory nor the loop pays for a whole block at once."""
         if len(data) <= WRITE_BYTES:
-            self.tls.write(data)
+            if data:
+                self.tls.write(data)
             await self._flush()
             return
         view = memoryview(data)
@@ -97,8 +100,27 @@ class TlsStream:
             self.tls.write(view[start : start + WRITE_BYTES])
             await self._flush()
 
+    def send_now(self, data: bytes) -> bool:
+        """Encrypt `data` and hand it to the kernel without waiting; whether all of it went. The rest, or what the
+        kernel says, is `send`'s: call it with b"" then. Never while a `send` is under way."""
+        self.tls.write(data)
+        out = self._outgoing.read()
+        try:
+            sent = os.write(self._socket.fileno(), out)
+        except OSError:
+            sent = 0  # full for now, or broken for good, which `send` will find out
+        self.bytes_out += sent
+        self._left = out[sent:]
+        return not self._left
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that `send_now` left."""
+        return len(self._left)
+
     async def _flush(self) -> None:
-        data = self._outgoing.read()
+        data = self._left + self._outgoing.read()
+        self._left = b""
         if not data:
             return
         sent = await self._socket.send(data)

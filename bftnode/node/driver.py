@@ -8,6 +8,7 @@ is said that is not durable, reads go on, and the same turn is written again unt
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, assert_never
 
 import trio
@@ -42,6 +43,8 @@ class Mouth(Protocol):
     def send(self, member: int, frame: bytes) -> None: ...
 
     def broadcast(self, frame: bytes) -> None: ...
+
+    def together(self) -> AbstractContextManager[None]: ...
 
 
 class Ears(Protocol):
@@ -154,11 +157,13 @@ class Driver:
                     assert_never(effect)
         self.turns += 1
         committed = await self._persist(turn)
-        for message in out:
-            if isinstance(message, Send):
-                self._mouth.send(message.to, message.frame)
-            else:
-                self._mouth.broadcast(message.frame)
+        if out:
+            with self._mouth.together():
+                for message in out:
+                    if isinstance(message, Send):
+                        self._mouth.send(message.to, message.frame)
+                    else:
+                        self._mouth.broadcast(message.frame)
         for item in told:
             if isinstance(item, Note):
                 self._ears.noted(item)

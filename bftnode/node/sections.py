@@ -269,7 +269,7 @@ class ShutdownSection(Section, frozen=True):
         _bounded(
             0,
             DAY_MS,
-            "How long the daemon may take to end. Then it ends all the same, as by a second signal: nothing is lost by it.",
+            "How long the daemon may take to end. Then it ends all the same; nothing is lost by it.",
         ),
     ] = 5000
 
