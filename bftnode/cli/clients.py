@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from bftnode.apps.execution import CLIENT_PREFIX
+from bftnode.apps.execution import CLIENT_PREFIX, Executor
+from bftnode.apps.registry import load_application
 from bftnode.cli.cluster import Access, access_options, refused_by
 from bftnode.cli.errors import FAILURE, CommandFailed
 from bftnode.cli.homes import the_home
@@ -16,9 +17,10 @@ from bftnode.protocol.codec import decode
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT, ClientRecord
 from bftnode.protocol.results import TransactionResult
+from bftnode.storage.derived import state_at_head
 from bftnode.storage.directory import LMDB_NAME, identity_of
 from bftnode.storage.environment import opened_read_only
-from bftnode.storage.records import unseal
+from bftnode.storage.state import entries
 
 CLIENT_RECORD_BYTES_MAX = 4096
 ROLES = {CLIENT: "client", ADMINISTRATOR: "administrator", 0: "removed"}
@@ -68,15 +70,15 @@ def list_(home: Path | None, as_json: bool) -> None:
     """List the clients in a member's data directory, as that member's disk has them. The member may run."""
     target = the_home(home)
     identity_of(target.data_path)
+    genesis = target.load_genesis()
+    clients_max = genesis.membership().parameters.clients_max
+    executor = Executor(load_application(genesis.application), genesis.administrator_keys(), clients_max)
     rows = []
     with opened_read_only(target.data_path / LMDB_NAME, lock=True) as (env, databases), env.begin() as txn:
-        cursor = txn.cursor(db=databases.state.handle)
-        found = cursor.set_range(CLIENT_PREFIX)
-        while found and cursor.key().startswith(CLIENT_PREFIX):
-            key, sealed = cursor.item()
-            record = decode(unseal(databases.state, key, sealed), ClientRecord, CLIENT_RECORD_BYTES_MAX)
+        state = state_at_head(txn, databases, executor)
+        for key, raw in entries(state, CLIENT_PREFIX, bytes((CLIENT_PREFIX[0] + 1,))):
+            record = decode(raw, ClientRecord, CLIENT_RECORD_BYTES_MAX)
             rows.append((key[len(CLIENT_PREFIX) :].hex(), ROLES.get(record.role, str(record.role)), record.highest))
-            found = cursor.next()
     if as_json:
         for public_key, role, highest in rows:
             print_json({"public_key": public_key, "role": role, "highest_nonce": highest})

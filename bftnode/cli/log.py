@@ -184,6 +184,7 @@ def verify(home: Path | None, state: bool, as_json: bool) -> None:
                 "head": report.head.hex(),
                 "log_root": root,
                 "state_checked": report.state_checked,
+                "derived_height": report.derived_height,
                 "records_checked": report.records_checked,
                 "fault": None
                 if fault is None
@@ -197,7 +198,7 @@ def verify(home: Path | None, state: bool, as_json: bool) -> None:
                 ("entries", report.log_size),
                 ("head", report.head.hex()),
                 ("log root", root or "not proved"),
-                ("state", "executed again and equal" if report.state_checked else "not checked (--state)"),
+                ("state", _state(report)),
             ]
         )
     if fault is not None:
@@ -233,6 +234,14 @@ def _print(entry: Entry, genesis: Genesis, as_json: bool) -> None:
 def _progress(done: int, total: int) -> None:
     if done == total or done % 1024 == 0:
         note(f"{done} of {total} blocks")
+
+
+def _state(report: VerifyReport) -> str:
+    if not report.state_checked:
+        return "not checked (--state)"
+    if report.derived_height == report.height:
+        return "executed again and equal"
+    return f"executed again and equal as of block {report.derived_height}, up to which it is written"
 
 
 def _log_root(data_path: Path, report: VerifyReport) -> str:

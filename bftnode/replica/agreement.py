@@ -223,16 +223,22 @@ class Agreement:
         return entry
 
     def _open_transactions(self, block: Block) -> tuple[Transaction, ...] | None:
-        """The envelopes of a proposal, each valid; None while it is not known yet whether a client is admitted."""
+        """The envelopes of a proposal, each valid; None while that depends on blocks that are not executed yet.
+
+        Its primary may have executed more: a client may be admitted by then, and an envelope that is in flight here
+        may have been rejected there (which leaves its nonce unused) and be proposed again.
+        """
         assert self.doors is not None, "introduced by core"
         opened: list[Transaction] = []
         keys: set[tuple[bytes, int]] = set()
         for raw in block.transactions:
             transaction = self._pool.known(raw) or self.doors.open_envelope(raw)
             if transaction.key in keys or self._pool.spent(transaction.key):
-                raise Refused(Reason.TX_NONCE_USED, "a transaction of the block is executed or in flight already")
+                raise Refused(Reason.TX_NONCE_USED, "a transaction of the block is executed already, or twice in it")
             if transaction.body.valid_until < block.seq:
                 raise Refused(Reason.TX_EXPIRED, "a transaction of the block is past its last height")
+            if self._pool.in_flight(transaction.key):
+                return None
             if not self._pool.client_known(transaction.key[0]):
                 if self.executed_seq < block.seq - 1:
                     return None

@@ -200,7 +200,7 @@ class Replica:
         if self.position.may_vote != self._voting:
             self._voting = self.position.may_vote
             if self._voting:
-                self.view_changes.repeat()
+                self.view_changes.speak_up()
                 self.agreement.speak_up()
         try:
             self.agreement.accept_waiting()

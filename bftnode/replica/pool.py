@@ -32,7 +32,8 @@ class Pool:
         self._of_client: dict[bytes, int] = {}
         self._bytes = 0
         self._ready_bytes = 0
-        self.head_since_ms = 0  # when the oldest pending envelope became the oldest
+        self.oldest_since_ms = 0  # when the oldest pending envelope became the oldest
+        self.head_since_ms = 0  # the same, or when the chain became another one since: the view's timer runs from here
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -70,10 +71,12 @@ class Pool:
         window = self._clients.get(client)
         return window is not None and window.role != 0
 
+    def in_flight(self, key: Key) -> bool:
+        """Whether a block of the current chain that is not executed yet holds this (client, nonce)."""
+        return key in self._in_flight
+
     def spent(self, key: Key) -> bool:
-        """Whether this (client, nonce) is executed or on the current chain."""
-        if key in self._in_flight:
-            return True
+        """Whether this (client, nonce) is executed."""
         window = self._clients.get(key[0])
         return window is not None and window.refusal(key[1]) == Reason.TX_NONCE_USED
 
@@ -97,7 +100,7 @@ class Pool:
         if self._of_client.get(key[0], 0) >= PENDING_CLIENT_MAX:
             return Reason.BUSY
         if not self._pending:
-            self.head_since_ms = now_ms
+            self._another_is_oldest(now_ms)
         self._pending[key] = transaction
         self._by_raw[transaction.raw] = transaction
         self._ids.add(transaction.id)
@@ -148,11 +151,12 @@ class Pool:
                 others.append(held)
             self._drop(key)
         if next(iter(self._pending), None) != head:
-            self.head_since_ms = now_ms
+            self._another_is_oldest(now_ms)
         return others
 
     def shift(self, asleep_ms: int) -> None:
         """Time in which this replica did nothing does not count."""
+        self.oldest_since_ms += asleep_ms
         self.head_since_ms += asleep_ms
 
     def drop_hopeless(self, next_seq: int, now_ms: int) -> list[tuple[Transaction, Reason]]:
@@ -172,8 +176,11 @@ class Pool:
         for transaction, _ in gone:
             self._drop(transaction.key)
         if gone:
-            self.head_since_ms = now_ms
+            self._another_is_oldest(now_ms)
         return gone
+
+    def _another_is_oldest(self, now_ms: int) -> None:
+        self.oldest_since_ms = self.head_since_ms = now_ms
 
     def _drop(self, key: Key) -> None:
         transaction = self._pending.pop(key, None)

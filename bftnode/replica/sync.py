@@ -41,7 +41,7 @@ WANTED_MAX = 32
 
 RELAYED_MAX = 256
 RELAYED_BYTES_MAX = 512 * 1024
-"""One RELAY. The rest follows when these have been executed or the view has changed."""
+"""One RELAY. The rest follows when these have been executed."""
 
 RESENT_BYTES_TARGET = 2 * 1024 * 1024
 """Proposals sent again to a member that stands still end with the one that reaches this size; it asks again."""
@@ -120,7 +120,7 @@ class Synchroniser:
         self._last_source = -1
         self._shunned_until_ms: dict[int, int] = {}
         self._wanted: dict[bytes, _Wanted] = {}
-        self._relayed: tuple[tuple[bytes, int], int] | None = None  # (oldest pending key, view) of the last RELAY
+        self._relayed: tuple[tuple[bytes, int], int, int] | None = None  # (oldest pending key, view, when) of the last
 
     # ---- time
 
@@ -367,16 +367,22 @@ class Synchroniser:
     # ---- custody
 
     def _relay_due_ms(self) -> int | None:
-        """Half a timeout after the oldest pending envelope became the oldest: perhaps only I know it (P16)."""
-        oldest = self._pool.oldest()
-        if oldest is None or self._position.halted or self._relayed == (oldest.key, self._position.view):
+        """Half a timeout after the oldest pending envelope became the oldest: perhaps only I know it (P16).
+
+        Then once a timeout, for a RELAY may be lost. Whether others' blocks are committed meanwhile does not matter:
+        a primary may serve them, censor my client, and keep me out of its proposals (N02, N05).
+        """
+        oldest, timeout_ms = self._pool.oldest(), self._view_changes.timeout_ms
+        if oldest is None or self._position.halted:
             return None
-        return self._pool.head_since_ms + self._view_changes.timeout_ms // 2
+        if self._relayed is not None and self._relayed[:2] == (oldest.key, self._position.view):
+            return self._relayed[2] + timeout_ms
+        return max(self._pool.oldest_since_ms, self._view_changes.active_since_ms) + timeout_ms // 2
 
     def _relay(self) -> None:
         oldest = self._pool.oldest()
         assert oldest is not None, "a relay is due"
-        self._relayed = (oldest.key, self._position.view)
+        self._relayed = (oldest.key, self._position.view, self._position.now.monotonic_ms)
         raws = self._pool.oldest_few(RELAYED_MAX, RELAYED_BYTES_MAX)
         self._voice.broadcast(Kind.RELAY, Relay(self._members.epoch), encode(raws))
 

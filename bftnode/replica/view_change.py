@@ -107,6 +107,11 @@ class ViewChanges:
         doubled = self._timing.view_change_timeout_ms << min(max(self.fruitless - 1, 0), 16)
         return min(doubled, self._timing.view_change_timeout_max_ms)
 
+    @property
+    def active_since_ms(self) -> int:
+        """When the last view in which this replica was active began for it."""
+        return self._active_since_ms
+
     def deadline_ms(self) -> int | None:
         """When this view is given up unless something happens; None while there is nothing to wait for."""
         assert self.doors is not None, "introduced by core"
@@ -134,6 +139,13 @@ class ViewChanges:
         self._active_since_ms += asleep_ms
         if self._waiting_since_ms is not None:
             self._waiting_since_ms += asleep_ms
+
+    def speak_up(self) -> None:
+        """This replica may vote from now on: say again what it asked for, and heed what was asked for meanwhile (a
+        VIEW-CHANGE that is repeated is not looked at again)."""
+        self.repeat()
+        self._join()
+        self._count()
 
     def rejoin(self, asked: int) -> None:
         """Vote again after a quarantine: the timer starts now; and where VIEW-CHANGE(asked) was said and forgotten,

@@ -8,7 +8,7 @@ in the middle of it is one more crash before it; and execution being determinist
 
 from typing import NamedTuple
 
-from bftnode.apps.contract import StateDigest
+from bftnode.apps.contract import ReadableState, StateDigest
 from bftnode.apps.execution import Execution, Executor
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.codec import encode
@@ -17,7 +17,7 @@ from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.transactions import Transaction, open_transaction
 from bftnode.storage.errors import IntegrityError
 from bftnode.storage.log import LogReader, node_records
-from bftnode.storage.pending import LayeredState, Layer, Pending, merged
+from bftnode.storage.pending import Layer, LayeredState, Pending, merged
 from bftnode.storage.records import (
     DERIVED,
     DIGEST,
@@ -70,10 +70,10 @@ def execute(
     """Execute the block that follows what is pending, whose first entry is `first_index`."""
     state = LayeredState(StoredState(txn, databases.state, prove_absence=False), pending.layers)
     execution = executor.execute(block.seq, block.header.time_ms, first_index, transactions, state)
-    executed, rejected = dict[bytes, Placed](), dict[bytes, Placed]()
+    executed, rejected = dict[bytes, bytes](), dict[bytes, bytes]()
     for transaction, result in zip(transactions, execution.results, strict=True):
         client, nonce = transaction.key
-        placed = Placed(client, nonce, result.seq, result.index, result.code)
+        placed = encode(Placed(client, nonce, result.seq, result.index, result.code))
         if result.code:
             rejected.setdefault(transaction.id, placed)
         else:
@@ -110,9 +110,9 @@ def flush(txn: Txn, databases: Databases, pending: Pending, seq: int) -> Pending
         # An envelope may be ordered again; then execution rejects it, its nonce being used. An id means the place
         # where it was executed, and until there is one the first place where it was rejected.
         places = databases.transactions
-        put_many(txn, places, [(key, encode(placed)) for key, placed in sorted(layer.executed.items())])
-        fresh = [(key, encode(layer.rejected[key])) for key in sorted(layer.rejected.keys() - layer.executed.keys())]
-        put_many(txn, places, fresh, overwrite=False)
+        put_many(txn, places, ((key, layer.executed[key]) for key in sorted(layer.executed)))
+        fresh = sorted(layer.rejected.keys() - layer.executed.keys())
+        put_many(txn, places, ((key, layer.rejected[key]) for key in fresh), overwrite=False)
         put_many(txn, databases.nodes, node_records(layer.first_node, layer.nodes), append=True)
     put(txn, databases.meta, DIGEST, digest.dump())
     put(txn, databases.meta, DERIVED, number(seq))
@@ -158,3 +158,12 @@ def replay(txn: Txn, databases: Databases, executor: Executor) -> tuple[Head, Pe
             raise IntegrityError(f"{databases.log.name}/{seq}", "the header names another log than its blocks make")
         _, pending = execute(txn, databases, executor, block, transactions, first, nodes, pending)
     return Head(block.seq, block.hash, frontier), pending
+
+
+def state_at_head(txn: Txn, databases: Databases, executor: Executor) -> ReadableState:
+    """The state after the head, for who looks at a data directory from outside, its node alive or not.
+
+    Raises IntegrityError.
+    """
+    _, pending = replay(txn, databases, executor)
+    return LayeredState(StoredState(txn, databases.state, prove_absence=True), pending.layers)

@@ -130,6 +130,7 @@ class Environment:
             raise
         try:
             self._data = data
+            self._data_name = str(data)  # asked for at every commit, and pathlib's way there is long
             self._inode = os.fstat(self._file).st_ino
             self._map_bytes = self._reserve_at_start(map_bytes, exists)
             self._env.reader_check()
@@ -211,7 +212,7 @@ class Environment:
     def _check_file(self) -> None:
         """A file that was deleted or replaced under us would take our writes with it when we end (D20)."""
         try:
-            present = self._data.stat().st_ino == self._inode
+            present = os.stat(self._data_name).st_ino == self._inode
         except OSError as error:
             raise StorageBroken(f"{self._data} is gone: {error.strerror}") from error
         if not present:

@@ -28,7 +28,6 @@ from bftnode.storage.records import (
     get_or_prove_absent,
     need,
     node_position,
-    nodes_before,
     number,
     open_placed,
     opened,
@@ -240,12 +239,16 @@ class LogReader:
         """Where the envelope of this id stands."""
         if len(transaction) != _HASH_BYTES:
             return None
+        raw = self._placed_raw(transaction)
+        return None if raw is None else opened(self._db.transactions, transaction, open_placed, raw)
+
+    def _placed_raw(self, transaction: bytes) -> bytes | None:
         for layer in self._layers:
             if transaction in layer.executed:
                 return layer.executed[transaction]
         raw = get_or_prove_absent(self._txn, self._db.transactions, transaction)
         if raw is not None:
-            return opened(self._db.transactions, transaction, open_placed, raw)
+            return raw
         rejected = (layer.rejected.get(transaction) for layer in self._layers)  # oldest first: the first one counts
         return next((placed for placed in rejected if placed is not None), None)
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from bftnode.apps.contract import ReadableState, StateDigest
 from bftnode.apps.execution import merged_scan
-from bftnode.storage.records import Placed
 
 FLUSH_BLOCKS = 64
 """So many blocks are executed again after a crash, at most: some tenths of a second. At any of the three bounds the
@@ -37,12 +36,13 @@ class Layer:
     def __init__(
         self,
         changes: dict[bytes, bytes | None],
-        executed: dict[bytes, Placed],
-        rejected: dict[bytes, Placed],
+        executed: dict[bytes, bytes],
+        rejected: dict[bytes, bytes],
         first_node: int,
         nodes: list[bytes],
     ) -> None:
         self.changes = changes  # state key -> new value or None (deleted)
+        # Encoded as they will be stored: bytes are nothing to the garbage collector, thousands of structs would be.
         self.executed = executed  # transaction id -> where it was executed
         self.rejected = rejected  # transaction id -> where it was rejected first
         self.first_node = first_node  # position of the first of `nodes`
@@ -61,8 +61,8 @@ class Layer:
 def merged(layers: Sequence[Layer]) -> Layer:
     """One layer that says what `layers`, oldest first, say together."""
     changes: dict[bytes, bytes | None] = {}
-    executed: dict[bytes, Placed] = {}
-    rejected: dict[bytes, Placed] = {}
+    executed: dict[bytes, bytes] = {}
+    rejected: dict[bytes, bytes] = {}
     nodes: list[bytes] = []
     for layer in layers:
         changes.update(layer.changes)
@@ -83,8 +83,13 @@ class Pending(NamedTuple):
     entries: int = 0
     size_bytes: int = 0
 
-    def full(self) -> bool:
-        return self.blocks >= FLUSH_BLOCKS or self.entries >= FLUSH_ENTRIES or self.size_bytes >= FLUSH_BYTES
+    def full(self, ahead_blocks: int = 0) -> bool:
+        """Whether it is time to flush; `ahead_blocks` before it would be."""
+        return (
+            self.blocks + ahead_blocks >= FLUSH_BLOCKS
+            or self.entries >= FLUSH_ENTRIES
+            or self.size_bytes >= FLUSH_BYTES
+        )
 
     def unsettled(self) -> int:
         """Entries whose changes the digest does not say yet."""

@@ -169,11 +169,13 @@ def put(txn: Txn, db: Database, key: bytes, value: bytes, *, overwrite: bool = T
 def put_many(
     txn: Txn, db: Database, records: Iterable[tuple[bytes, bytes]], *, overwrite: bool = True, append: bool = False
 ) -> None:
-    """Many records in one C pass; in ascending order of key they are fastest."""
+    """Many records in one C pass; in ascending order of key they are fastest.
+
+    Sealed on the way: a list of ten thousand would set off the garbage collector several times.
+    """
     tag, blake2b = db.tag, hashlib.blake2b
-    sealed = [(key, blake2b(tag + key + value, digest_size=SEAL_BYTES).digest() + value) for key, value in records]
-    if sealed:
-        txn.cursor(db=db.handle).putmulti(sealed, overwrite=overwrite, append=append)
+    sealed = ((key, blake2b(tag + key + value, digest_size=SEAL_BYTES).digest() + value) for key, value in records)
+    txn.cursor(db=db.handle).putmulti(sealed, overwrite=overwrite, append=append)
 
 
 def opened(db: Database, key: bytes, read: Callable[[bytes], T], value: bytes) -> T:

@@ -3,7 +3,9 @@
 It is as of the derived height; what later blocks made of it is pending (pending.py).
 """
 
-from bftnode.apps.contract import StateDigest
+from collections.abc import Iterator
+
+from bftnode.apps.contract import ReadableState, StateDigest
 from bftnode.storage.errors import IntegrityError
 from bftnode.storage.records import (
     DIGEST,
@@ -19,6 +21,9 @@ from bftnode.storage.records import (
     record_name,
     unseal,
 )
+
+SCAN_ENTRIES = 1000
+"""Entries read at a time where a long stretch of the state is read."""
 
 
 class StoredState:
@@ -58,12 +63,19 @@ class StoredState:
         return found
 
 
+def entries(state: ReadableState, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    """Every entry with start <= key < end (None: no end), in ascending order of key."""
+    while page := state.scan(start, end, SCAN_ENTRIES):
+        yield from page
+        start = page[-1][0] + b"\x00"
+
+
 def apply_changes(txn: Txn, db: Database, changes: dict[bytes, bytes | None]) -> None:
     """Carry out what blocks changed."""
-    ordered = sorted(changes.items())
-    put_many(txn, db, [(key, value) for key, value in ordered if value is not None])
-    for key, value in ordered:
-        if value is None:
+    ordered = sorted(changes)
+    put_many(txn, db, ((key, value) for key in ordered if (value := changes[key]) is not None))
+    for key in ordered:
+        if changes[key] is None:
             txn.delete(key, db=db.handle)
 
 

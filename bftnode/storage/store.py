@@ -59,16 +59,16 @@ from bftnode.storage.records import (
     put,
     put_many,
 )
-from bftnode.storage.state import StoredState, check_state
+from bftnode.storage.state import StoredState, check_state, entries
 
 __all__ = ["Committed", "DiskFull", "Found", "IntegrityError", "Storage", "StorageBroken", "Turn", "View"]
 
 SCRUB_ENTRIES_MAX = 200_000
 """A state of at most so many entries is compared with its digest at start (about a second). A larger one is used
 as it is: its entries are still checked one by one, and the next checkpoint compares the digest with the others'."""
-
-SCAN_ENTRIES = 1000
-"""Entries of the state read at a time where all of it is read."""
+SNAPSHOTS_MAX = 1000
+"""A reader that so many times finds no moment for its snapshot has not been overtaken by commits: somebody who does
+not respect the directory's lock writes these data."""
 
 T = TypeVar("T")
 
@@ -204,7 +204,7 @@ class Storage:
         end = bytes((CLIENT_PREFIX[0] + 1,))
         return {
             key[len(CLIENT_PREFIX) :]: ClientWindow.load(opened(self._databases.state, key, _open_client, raw))
-            for key, raw in _entries(state, CLIENT_PREFIX, end)
+            for key, raw in entries(state, CLIENT_PREFIX, end)
         }
 
     # --- the write
@@ -231,6 +231,8 @@ class Storage:
             raise StorageBroken(f"an earlier commit failed: {self._broken}")
 
         def attempt(txn: Txn) -> tuple[T, Head, Pending]:
+            if txn.id() - 1 not in self._moments:
+                raise StorageBroken("the data were written by somebody else")
             done, head, pending = work(txn)
             # LMDB keeps the number where nothing was written: then both are the same pending under either.
             self._moments = {txn.id() - 1: self._pending, txn.id(): pending}
@@ -258,7 +260,7 @@ class Storage:
             done, head, pending = self._append(txn, effect, head, pending)
             committed.append(done)
             # Within a turn, too: one that catches up has hundreds of blocks.
-            if pending.full() or pending.blocks + self._ahead_blocks >= FLUSH_BLOCKS:
+            if pending.full(self._ahead_blocks):
                 pending = flush(txn, databases, pending, head.seq)
         for block_hash in turn.drops:
             drop(txn, databases, block_hash)
@@ -303,13 +305,14 @@ class Storage:
     @contextmanager
     def _moment(self) -> Iterator[tuple[Txn, Pending]]:
         """An LMDB snapshot, and what was pending when it was committed."""
-        while True:
+        for _ in range(SNAPSHOTS_MAX):
             with self._environment.read() as txn:
                 pending = self._moments.get(txn.id())
                 if pending is not None:
                     yield txn, pending
                     return
             # Two commits have passed since the snapshot was taken, a few instructions ago: take another.
+        raise StorageBroken("the data were written by somebody else")
 
     def _state(self, txn: Txn, pending: Pending) -> ReadableState:
         stored = StoredState(txn, self._databases.state, prove_absence=True)
@@ -399,9 +402,7 @@ class Storage:
             check_state(txn, self._databases)
             if pending.layers:
                 computed = StateDigest()
-                computed.replace_all(
-                    (key, None, value) for key, value in _entries(self._state(txn, pending), b"", None)
-                )
+                computed.replace_all((key, None, value) for key, value in entries(self._state(txn, pending), b"", None))
                 if computed.dump() != settle(txn, self._databases, pending).digest.dump():
                     raise IntegrityError("state", "what is pending does not lead to its digest")
 
@@ -484,10 +485,3 @@ def _write_first(environment: Environment, txn: Txn, identity: Identity, executo
 def _scrub(txn: Txn, databases: Databases) -> None:
     if txn.stat(databases.state.handle)["entries"] <= SCRUB_ENTRIES_MAX:
         check_state(txn, databases)
-
-
-def _entries(state: ReadableState, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    """Every entry from `start` to `end`, in order of key."""
-    while page := state.scan(start, end, SCAN_ENTRIES):
-        yield from page
-        start = page[-1][0] + b"\x00"

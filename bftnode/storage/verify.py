@@ -4,6 +4,10 @@ What is believed is the genesis alone: certificates are checked against its memb
 hash to a certified one, every envelope by the Merkle root to its block and by its signature to its client
 (faults.md D06, D14, D16). With an executor the log is executed again in memory and the state compared. The first
 fault ends the walk: behind it nothing is proved.
+
+Derived data (state, index, Merkle nodes) are on the disk as of the derived height, some blocks below the head of a
+node that is alive or was killed (docs/decisions/008-derived-data-is-written-behind.md). They are compared as of that
+height, and the report names it; above it there is nothing yet to compare, and the blocks prove themselves.
 """
 
 import os
@@ -25,6 +29,7 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier, leaf_hash
 from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.storage.derived import derived_height
 from bftnode.storage.directory import LMDB_NAME, LOCK_NAME, identity_of, lock_directory
 from bftnode.storage.environment import check_structure, opened_read_only
 from bftnode.storage.errors import IntegrityError, StorageBroken
@@ -55,7 +60,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """`height`, `log_size` and `head` are of the last block that is proved; `state_checked`: by execution."""
+    """`height`, `log_size` and `head` are of the last block that is proved; `state_checked`: by execution.
+
+    `derived_height` is what state, index and Merkle nodes on the disk are as of, and were compared as of.
+    """
 
     height: int
     log_size: int
@@ -63,6 +71,7 @@ class VerifyReport:
     fault: Fault | None
     state_checked: bool
     records_checked: bool
+    derived_height: int
 
     @property
     def ok(self) -> bool:
@@ -107,7 +116,13 @@ def verify_log(
     except (StorageBroken, OSError) as error:
         fault = Fault(None, None, f"cannot be read: {error}")
     return VerifyReport(
-        walk.proved, walk.proved_size, walk.proved_hash, fault, walk.state_checked, walk.records_checked
+        walk.proved,
+        walk.proved_size,
+        walk.proved_hash,
+        fault,
+        walk.state_checked,
+        walk.records_checked,
+        walk.derived,
     )
 
 
@@ -164,6 +179,7 @@ class _Walk:
         self.proved, self.proved_size, self.proved_hash = 0, 0, genesis.hash
         self.state_checked = False
         self.records_checked = False
+        self.derived = 0
         self._members = membership
         self._executor = executor
         self._genesis = genesis
@@ -180,6 +196,9 @@ class _Walk:
         """Raises _Bad, IntegrityError."""
         with env.begin() as txn:
             target = LogReader(txn, databases).height()
+            self.derived = derived_height(txn, databases)
+        if self.derived > target:
+            raise _Bad(None, None, f"meta/derived: data of height {self.derived}, derived from a log of {target}")
         if self._executor is not None:
             self._execute_changes(self._executor.initial_state())
         self.started = True
@@ -196,8 +215,8 @@ class _Walk:
         with env.begin() as txn:
             self._other_records(txn, databases)
             self.records_checked = True
-            # A live node has gone on, and its state with it: then only the log is judged.
-            if self._executor is not None and LogReader(txn, databases).height() == target:
+            # A live node may have flushed meanwhile: then only the log is judged.
+            if self._executor is not None and derived_height(txn, databases) == self.derived:
                 self._compare_state(txn, databases)
                 self.state_checked = True
 
@@ -209,18 +228,20 @@ class _Walk:
         if (header.log_size, header.log_root) != (frontier.size, frontier.root()):
             raise _Bad(seq, None, "the header names another log than its blocks make")
         transactions = self._envelopes(block)
-        for level, index, digest in nodes:
+        derived = seq <= self.derived
+        for level, index, digest in nodes if derived else ():
             if log.node_at(level, index) != digest:
                 raise _Bad(seq, None, f"the Merkle node {index} of level {level} is another one")
         if get(txn, databases.hashes, block.hash) != number(seq):
             raise _Bad(seq, None, "the block is not found by its hash")
-        self._indexed(log, block, transactions)
+        if derived:
+            self._indexed(log, block, transactions)
         certificate = log.certificate(seq)
         if certificate is not None:
             self._certified(certificate, block.hash, seq)
         if certificate is not None or seq == 0:
             self.proved, self.proved_size, self.proved_hash = seq, frontier.size, block.hash
-        if self._executor is not None and seq:
+        if self._executor is not None and seq and derived:
             first = self._frontier.size
             execution = self._executor.execute(seq, header.time_ms, first, transactions, self._state)
             self._execute_changes(execution.changes)
@@ -287,14 +308,14 @@ class _Walk:
             raise _Bad(seq, self._first_strange_entry(payload, log), str(error)) from None
 
     def _first_strange_entry(self, payload: bytes, log: LogReader) -> int:
-        """The first envelope that is not the one whose leaf hash stands in the Merkle tree."""
+        """The first envelope that is not the one whose leaf hash stands in the Merkle tree, if that is written."""
         index = self._frontier.size
         try:
             for offset, item in enumerate(unpack_value(payload, len(payload))):
                 if leaf_hash(item) != log.node_at(0, index + offset):
                     return index + offset
         except (Refused, IntegrityError, TypeError):
-            pass  # not even a list of entries: the first of the block is as far as the proof goes
+            pass  # no list of entries, or no leaf hashes yet: the first of the block is as far as the proof goes
         return index
 
     def _envelopes(self, block: Block) -> tuple[Transaction, ...]:
@@ -328,7 +349,7 @@ class _Walk:
         load_digest(txn, databases)
 
     def _compare_state(self, txn: Txn, databases: Databases) -> None:
-        """The stored state is what executing the log gives, entry by entry, and so is its digest."""
+        """The stored state is what executing the log up to the derived height gives, entry by entry, and its digest."""
         stored = dict(items(txn, databases.state))
         computed = self._state.entries
         if stored != computed:

@@ -1,6 +1,7 @@
 """Certified chains for storage tests: real keys, real signatures, real certificates, and a tiny application."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.protocol.nonces import CLIENT
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.effects import AppendBlock
-from bftnode.storage.store import Turn
+from bftnode.storage.store import Storage, Turn
 
 NEVER = 2**40
 
@@ -136,6 +137,12 @@ class World:
     def turn(self, *appends: AppendBlock) -> Turn:
         """A turn as the replica asks for it: a journal record, the blocks, and their drops."""
         return Turn({"position": b"%d" % self.head.seq}, [], list(appends), [effect.block.hash for effect in appends])
+
+
+def crash(storage: Storage) -> None:
+    """End as kill -9 does: what is pending is lost with the process."""
+    storage._environment.close()
+    os.close(storage._lock)
 
 
 def rewrite(path: Path, name: str, key: bytes, value: bytes) -> None:

@@ -5,6 +5,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from bftnode.storage import pending
 from bftnode.storage.store import DiskFull, Storage
 from tests.storage.chains import World
 
@@ -22,6 +23,12 @@ def commit_for_ever(path: Path) -> None:
         if seq > storage.height:
             storage.commit(world.turn(effect))
             print(seq, flush=True)
+
+
+def commit_and_flush_for_ever(path: Path) -> None:
+    """As above, where the derived data are written with every other block."""
+    pending.FLUSH_BLOCKS = 2
+    commit_for_ever(path)
 
 
 def fill_the_disk(path: Path) -> None:
@@ -60,4 +67,6 @@ def fill_the_disk(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"commit": commit_for_ever, "fill": fill_the_disk}[sys.argv[1]](Path(sys.argv[2]))
+    {"commit": commit_for_ever, "commit-and-flush": commit_and_flush_for_ever, "fill": fill_the_disk}[sys.argv[1]](
+        Path(sys.argv[2])
+    )

@@ -16,7 +16,7 @@ from bftnode.storage import environment
 from bftnode.storage.environment import Gate
 from bftnode.storage.store import DiskFull, IntegrityError, Storage, StorageBroken, Turn
 from bftnode.storage.verify import verify_log
-from tests.storage.chains import World
+from tests.storage.chains import World, crash
 from tests.storage.child import ROOT
 
 MIB = 1024 * 1024
@@ -27,12 +27,14 @@ def child(verb: str, path: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.covers("D01")
-def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
-    """Killed at any moment of a commit loop, storage holds every turn that was reported, whole, and goes on."""
+@pytest.mark.covers("D01", "D02")
+@pytest.mark.parametrize("verb", ["commit", "commit-and-flush"])
+def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path, verb: str) -> None:
+    """Killed at any moment of a commit loop, storage holds every turn that was reported, whole, and goes on; where
+    derived data are flushed every other block, and where all of them are executed again."""
     world, reported = World(), 0
     for lines in (1, 7, 2, 23, 4):
-        with child("commit", tmp_path) as process:
+        with child(verb, tmp_path) as process:
             assert process.stdout is not None
             for _ in range(lines):
                 line = process.stdout.readline()
@@ -45,7 +47,12 @@ def test_nothing_acknowledged_is_lost_by_kill_9(tmp_path: Path) -> None:
         assert past.journal == {"position": b"%d" % past.head.seq}
         assert past.frontier.size == 5 * past.head.seq
         assert past.clients[world.admin.key].highest == 5 * past.head.seq
-        storage.close()
+        for nonce in range(1, 5 * past.head.seq + 1):
+            result = storage.result_of(world.admin.key, nonce)
+            assert result is not None
+            assert (result.index, result.code) == (nonce - 1, "")
+        storage.check_state()
+        crash(storage)
     report = verify_log(tmp_path, world.membership, executor=world.executor())
     assert report.fault is None
     assert report.state_checked
@@ -236,7 +243,7 @@ def test_a_torn_meta_page_is_the_older_one_or_nothing(tmp_path: Path) -> None:
     storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
     for _ in range(3):
         storage.commit(world.turn(world.notes(3)))
-    storage.close()
+    crash(storage)  # a flush would be the last transaction
     data = tmp_path / "lmdb" / "data.mdb"
     whole = data.read_bytes()
     outcomes = set()
@@ -253,6 +260,6 @@ def test_a_torn_meta_page_is_the_older_one_or_nothing(tmp_path: Path) -> None:
                 past = storage.recover()
                 assert past.journal == {"position": b"%d" % past.head.seq}
                 outcomes.add(past.head.seq)
-                storage.close()
+                crash(storage)
             data.write_bytes(whole)
     assert outcomes == {IntegrityError, 2, 3}

@@ -30,7 +30,9 @@ def build(path: Path) -> tuple[World, list[Block]]:
     storage = Storage.open(path, world.membership, 0, world.executor(), map_bytes_initial=1024 * 1024)
     genesis = world.head
     effects = [world.notes(size, certified=seq not in UNCERTIFIED) for seq, size in enumerate(SIZES, 1)]
-    storage.commit(world.turn(*effects))
+    for effect in effects:
+        storage.commit(world.turn(effect))
+        storage.flush()  # so that each block's Merkle nodes are records of their own, to be rewritten
     storage.close()
     return world, [genesis, *(effect.block for effect in effects)]
 
