@@ -1,0 +1,51 @@
+"""As a primary, orders nothing of some clients, keeps a member out of agreement, or is as slow as it dares
+
+(faults.md N02, N04, N05, P31)."""
+
+from random import Random
+
+from bftnode.protocol.messages import Kind
+from simulations.adversaries.liar import Behaviour, Letter, Liar
+from simulations.checkers import kind_of
+
+covers = ("N02", "N04", "N05")
+
+
+class Censor(Behaviour):
+    """Its replica does not know the censored clients' envelopes while it proposes."""
+
+    def __init__(self, dice: Random) -> None:
+        super().__init__(dice)
+        self.share = dice.choice((0.3, 0.6))
+        self.lag_ms = dice.choice((0, 0, 100, 300))
+        self._left_out: list[int] = []
+
+    def attach(self, liar: Liar) -> None:
+        super().attach(liar)
+        self._left_out = self.left_out()
+
+    def left_out(self) -> list[int]:
+        """Members that get no proposal."""
+        return sorted(self.random.sample(self.others(), self.random.randint(0, self.liar.members.f)))
+
+    def censored(self, client: bytes) -> bool:
+        return client[0] < 256 * self.share
+
+    def hear(self, sender: int, frame: bytes) -> None:
+        self._forget()
+
+    def act(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        pool = self.liar.replica.pool
+        for key in [key for key in pool._pending if self.censored(key[0]) and key not in pool._in_flight]:
+            pool._drop(key)
+
+    def utter(self, to: int, frame: bytes) -> list[Letter]:
+        if kind_of(frame) in (Kind.PRE_PREPARE, Kind.PREPARE) and to in self._left_out:
+            return []
+        if kind_of(frame) == Kind.PRE_PREPARE and self.lag_ms:
+            self.liar.world.after(self.lag_ms, self.liar.post, [to], frame)
+            return []
+        return [(to, frame)]

@@ -1,0 +1,198 @@
+"""A disk that honours the contract of effects.py: a turn is durable as a whole or not at all, and executes its blocks.
+
+It keeps what storage keeps (journal, stored blocks, log with certificates, state, digest) in memory. It can be copied
+and put back (a machine restored from an old snapshot, faults.md D07) and wiped (D08).
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bftnode.apps.contract import StateDigest
+from bftnode.apps.execution import CLIENT_PREFIX, Executor, advance_digest
+from bftnode.protocol import limits
+from bftnode.protocol.blocks import Block, Packed, genesis_block, pack_block
+from bftnode.protocol.certificates import Certificate
+from bftnode.protocol.codec import decode
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.nonces import ClientRecord, ClientWindow
+from bftnode.protocol.results import TransactionResult
+from bftnode.replica.effects import AppendBlock, DropBlocks, Effect, Persist, StoreBlock
+from bftnode.replica.events import Executed, ExecutedTransaction
+from bftnode.replica.recovery import Recovered
+
+
+class MapState:
+    """An ordered map in memory."""
+
+    def __init__(self, entries: dict[bytes, bytes] | None = None) -> None:
+        self.entries = entries or {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.entries.get(key)
+
+    def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
+        keys = sorted(key for key in self.entries if key >= start and (end is None or key < end))
+        return [(key, self.entries[key]) for key in keys[:limit]]
+
+    def apply(self, changes: dict[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = value
+
+
+class Committed(NamedTuple):
+    """A block that became durable and executed."""
+
+    effect: AppendBlock
+    executed: Executed
+    results: list[TransactionResult]
+    digest: bytes
+
+
+class Image(NamedTuple):
+    """Everything on a disk at one moment."""
+
+    journal: dict[str, bytes]
+    stored: dict[bytes, Block]
+    log: list[tuple[Block, Certificate | None]]
+    state: dict[bytes, bytes]
+    digest: StateDigest
+    frontier: Frontier
+
+
+class Disk:
+    """One machine's disk."""
+
+    def __init__(self, members: Membership, executor: Executor, run_blocks_max: int = limits.RUN_BLOCKS_MAX) -> None:
+        self._members = members
+        self._executor = executor
+        self._run_blocks_max = run_blocks_max
+        self.journal: dict[str, bytes] = {}
+        self.stored: dict[bytes, Block] = {}
+        self.log: list[tuple[Block, Certificate | None]] = []
+        self._state = MapState()
+        self._digest = StateDigest()
+        self._frontier = Frontier()
+        self.wipe()
+
+    def wipe(self) -> None:
+        """A new disk."""
+        self.journal = {}
+        self.stored = {}
+        self.log = [(genesis_block(self._members.chain_id), None)]
+        self._state, self._digest, self._frontier = MapState(), StateDigest(), Frontier()
+        changes = self._executor.initial_state()
+        advance_digest(self._digest, changes, self._state)
+        self._state.apply(changes)
+
+    @property
+    def height(self) -> int:
+        return self.log[-1][0].seq
+
+    # ---- the durable write
+
+    def commit(self, effects: Iterable[Effect]) -> list[Committed]:
+        """Make the durable effects of a turn durable; what its blocks did, in order of height."""
+        committed: list[Committed] = []
+        dropped: list[bytes] = []
+        for effect in effects:
+            match effect:
+                case Persist():
+                    self.journal[effect.name] = effect.value
+                case StoreBlock():
+                    self.stored[effect.block.hash] = effect.block
+                case AppendBlock():
+                    committed.append(self._append(effect))
+                case DropBlocks():
+                    dropped.extend(effect.hashes)
+                case _:
+                    pass
+        for block in dropped:
+            self.stored.pop(block, None)
+        return committed
+
+    def _append(self, effect: AppendBlock) -> Committed:
+        block, head = effect.block, self.log[-1][0]
+        assert (block.seq, block.parent) == (head.seq + 1, head.hash), "a block follows the head"
+        assert effect.certificate is None or (effect.certificate.seq, effect.certificate.block) == (
+            block.seq,
+            block.hash,
+        ), "a block is stored with its certificate"
+        assert tuple(item.raw for item in effect.transactions) == block.transactions, "the opened are the block's"
+        frontier, _ = self._frontier.append(block.leaves)
+        assert (frontier.size, frontier.root()) == (block.header.log_size, block.header.log_root), "the log adds up"
+        execution = self._executor.execute(
+            block.seq, block.header.time_ms, self._frontier.size, effect.transactions, self._state
+        )
+        advance_digest(self._digest, execution.changes, self._state)
+        self._state.apply(execution.changes)
+        self.log.append((block, effect.certificate))
+        self._frontier = frontier
+        digest = self._digest.value()
+        due = block.seq % self._members.parameters.checkpoint_interval == 0
+        executed = Executed(
+            block.seq,
+            tuple(
+                ExecutedTransaction(transaction.body.client, transaction.body.nonce, result.code)
+                for transaction, result in zip(effect.transactions, execution.results, strict=True)
+            ),
+            tuple(execution.clients.items()),
+            digest if due else None,
+        )
+        return Committed(effect, executed, execution.results, digest)
+
+    # ---- reads
+
+    def recover(self) -> Recovered:
+        """What the replica wakes up with."""
+        clients = {
+            key[len(CLIENT_PREFIX) :]: ClientWindow.load(decode(value, ClientRecord, 4096))
+            for key, value in self._state.scan(CLIENT_PREFIX, bytes((CLIENT_PREFIX[0] + 1,)), 1_000_000)
+        }
+        certificate = next((item for _, item in reversed(self.log) if item is not None), None)
+        above = {key: block for key, block in self.stored.items() if block.seq > self.height}
+        return Recovered(self.log[-1][0], self._frontier, certificate, dict(self.journal), above, clients)
+
+    def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        """Blocks from `first` to the last certified one within the limits, else to the first one past them."""
+        best: tuple[int, Certificate] | None = None
+        size = 0
+        for seq in range(max(first, 1), self.height + 1):
+            block, certificate = self.log[seq]
+            size += len(block.header_raw) + len(block.payload)
+            if best is not None and (size > limits.RUN_BYTES_TARGET or seq - first >= self._run_blocks_max):
+                break
+            if certificate is not None:
+                best = (seq, certificate)
+        if best is None:
+            return None
+        return tuple(pack_block(self.log[seq][0]) for seq in range(first, best[0] + 1)), best[1]
+
+    def read_block(self, block: bytes) -> Packed | None:
+        stored = self.stored.get(block)
+        if stored is None:
+            stored = next((item for item, _ in self.log[1:] if item.hash == block), None)
+        return None if stored is None else pack_block(stored)
+
+    # ---- an old copy
+
+    def image(self) -> Image:
+        return Image(
+            dict(self.journal),
+            dict(self.stored),
+            list(self.log),
+            dict(self._state.entries),
+            self._digest.copy(),
+            self._frontier,
+        )
+
+    def put_back(self, image: Image) -> None:
+        self.journal = dict(image.journal)
+        self.stored = dict(image.stored)
+        self.log = list(image.log)
+        self._state = MapState(dict(image.state))
+        self._digest = image.digest.copy()
+        self._frontier = image.frontier

@@ -1,0 +1,119 @@
+"""The network between nodes: loss, delay, duplication, reordering, spikes, cuts in one or both directions.
+
+Places, not members, are connected: a cloned member stands at two places (adversaries/twins.py). What is sent over
+a cut or lost is gone; links authenticate, so a frame always comes from the member at its place.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from simulations.world import World
+
+Rule = Callable[[int, int, bytes], bool]
+"""(from place, to place, frame) -> whether it may pass; for directed schedules."""
+
+DUPLICATE_SPREAD_MS = 3000
+"""A duplicate comes up to so much later than the original: long after what it was about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """How links behave. Probabilities are of one frame; delays are drawn evenly, which also reorders."""
+
+    delay_min_ms: int = 1
+    delay_max_ms: int = 10
+    loss: float = 0.0
+    duplicate: float = 0.0
+    spike: float = 0.0  # of a delay ...
+    spike_ms: int = 0  # ... of up to so much more
+
+
+FAIR = Weather()
+
+
+class Network:
+    """Delivers frames to places."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._random = world.random("network")
+        self.weather = FAIR
+        self.own_weather: dict[tuple[int, int], Weather] = {}
+        self.cut: dict[tuple[int, int], None] = {}
+        self.rule: Rule | None = None
+        self._hear: dict[int, Callable[[int, bytes], None]] = {}
+        self._linked: dict[int, Callable[[int], None]] = {}
+        self._places_of: dict[int, list[int]] = {}
+        self._member_at: dict[int, int] = {}
+        self.frames = 0
+
+    def settle_at(
+        self, place: int, member: int, hear: Callable[[int, bytes], None], linked: Callable[[int], None]
+    ) -> None:
+        """Somebody lives at `place` as `member`; `hear(sender member, frame)`, `linked(member)`."""
+        self._hear[place] = hear
+        self._linked[place] = linked
+        self._member_at[place] = member
+        self._places_of.setdefault(member, []).append(place)
+
+    def send(self, place: int, member: int, frame: bytes) -> None:
+        """From a place to wherever `member` is."""
+        for to in self._places_of[member]:
+            if to != place:
+                self._send(place, to, frame)
+
+    def _send(self, place: int, to: int, frame: bytes) -> None:
+        dice = self._random
+        self.frames += 1
+        if (place, to) in self.cut or (self.rule is not None and not self.rule(place, to, frame)):
+            return
+        weather = self.own_weather.get((place, to), self.weather)
+        if weather.loss and dice.random() < weather.loss:
+            return
+        delay = dice.randint(weather.delay_min_ms, weather.delay_max_ms)
+        if weather.spike and dice.random() < weather.spike:
+            delay += dice.randint(0, weather.spike_ms)
+        self._world.after(delay, self._deliver, place, to, frame)
+        if weather.duplicate and dice.random() < weather.duplicate:
+            self._world.after(delay + dice.randint(0, DUPLICATE_SPREAD_MS), self._deliver, place, to, frame)
+
+    def _deliver(self, place: int, to: int, frame: bytes) -> None:
+        self._hear[to](self._member_at[place], frame)
+
+    # ---- links
+
+    def link(self, place: int) -> None:
+        """Somebody starts: it and the others get new links to each other, unless they are cut off."""
+        for other in self._hear:
+            self._link(place, other)
+
+    def _link(self, place: int, other: int) -> None:
+        if place == other or (place, other) in self.cut or (other, place) in self.cut:
+            return
+        delay = self._random.randint(self.weather.delay_min_ms, self.weather.delay_max_ms)
+        self._world.after(delay, self._linked[place], self._member_at[other])
+        self._world.after(delay, self._linked[other], self._member_at[place])
+
+    def cut_between(self, one: Iterable[int], other: Iterable[int], *, both_ways: bool = True) -> None:
+        """Nothing passes from a place of `one` to a place of `other` (nor back)."""
+        others = list(other)
+        for a in one:
+            for b in others:
+                if a != b:
+                    self.cut[a, b] = None
+                    if both_ways:
+                        self.cut[b, a] = None
+
+    def join(self) -> None:
+        """The cuts are over, and links are made again."""
+        pairs = dict.fromkeys((min(pair), max(pair)) for pair in self.cut)
+        self.cut.clear()
+        for place, other in pairs:
+            self._link(place, other)
+
+    def heal(self) -> None:
+        """A perfect network from now on. What is on its way still arrives."""
+        self.own_weather.clear()
+        self.rule = None
+        self.weather = FAIR
+        self.join()

@@ -1,0 +1,327 @@
+"""One replica in the small world, driven exactly as effects.py says: step, make durable, then speak.
+
+A turn takes everything that is waiting. While its write is on the way to the disk nothing else is stepped; a crash
+in between loses the whole turn, a crash after it may lose any part of what was to be said.
+"""
+
+import traceback
+from collections.abc import Callable
+from typing import assert_never
+
+from bftnode.apps.execution import Executor
+from bftnode.protocol.ed25519 import Signer, Verifier
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.replica.core import Replica
+from bftnode.replica.effects import (
+    Accuse,
+    Answer,
+    AppendBlock,
+    Broadcast,
+    DropBlocks,
+    Effect,
+    Note,
+    Persist,
+    ReadBlock,
+    ReadRun,
+    Send,
+    StoreBlock,
+)
+from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Submitted, Tick
+from bftnode.replica.position import Timing
+from simulations.checkers import Judge
+from simulations.disks import Disk
+from simulations.network import Network
+from simulations.words import in_words
+from simulations.world import WALL_MS, Violation, World
+
+TURNS_A_MOMENT_MAX = 2000
+TICKS_A_MOMENT_MAX = 3
+"""Turns and ticks of one node within one ms. More of them is a machine that spins. (A tick may make the next one
+due at once: the timeout of a view is the beginning of another.)"""
+
+
+class Envelopes:
+    """Opens clients' envelopes, each once for the whole world: opening is a pure function."""
+
+    def __init__(self, members: Membership, executor: Executor, verify: Verifier) -> None:
+        self._members = members
+        self._executor = executor
+        self._verify = verify
+        self._opened: dict[bytes, Transaction] = {}
+
+    def open(self, raw: bytes) -> Transaction:
+        known = self._opened.get(raw)
+        if known is not None:
+            return known
+        transaction = open_transaction(raw, self._members.chain_id)
+        self._executor.validate(transaction)
+        if not transaction.signature_valid(self._verify):
+            raise Refused(Reason.TX_SIGNATURE, "not signed by the client that it names")
+        self._opened[raw] = transaction
+        return transaction
+
+
+class Node:
+    """One place with one replica and its disk."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        judge: Judge,
+        members: Membership,
+        member: int,
+        sign: Signer,
+        verify: Verifier,
+        envelopes: Envelopes,
+        disk: Disk,
+        timing: Timing,
+        *,
+        place: int | None = None,
+        wall_offset_ms: int = 0,
+    ) -> None:
+        self.world = world
+        self.network = network
+        self.judge = judge
+        self.members = members
+        self.member = member
+        self.place = member if place is None else place
+        self.name = f"n{self.place}"
+        self.disk = disk
+        self.timing = timing
+        self.up = False
+        self.writes = 0
+        self.sync_delay_ms: Callable[[], int] = _at_once
+        self.crash_after_sends: int | None = None  # the next turn speaks so many messages and dies
+        self.answers: Callable[[Node, Answer], None] | None = None
+        self._sign = sign
+        self._verify = verify
+        self._envelopes = envelopes
+        self._wall_offset_ms = wall_offset_ms
+        self._replica: Replica | None = None
+        self.life = 0  # grows with each crash: what an earlier life scheduled does not happen
+        self._inbox: list[Event] = []
+        self._writing = False
+        self._running = False
+        self._born_ms = 0
+        self._wake_ms: int | None = None
+        self._moment = (-1, 0)
+        self._ticks = (-1, 0)
+        network.settle_at(self.place, member, self.hear, self.linked)
+
+    @property
+    def replica(self) -> Replica:
+        assert self._replica is not None, "the node is up"
+        return self._replica
+
+    # ---- life and death
+
+    def start(self) -> None:
+        """Wake up with what the disk remembers; the monotonic clock starts anew, as after a reboot."""
+        assert not self.up, "started once a life"
+        self.up = True
+        self._born_ms = self.world.now_ms
+        self._replica = Replica(
+            self.members,
+            self.member,
+            self._sign,
+            self._verify,
+            self._envelopes.open,
+            self.disk.recover(),
+            self._now(),
+            self.timing,
+        )
+        self.world.tell(self.name, f"starts in view {self._replica.position.view} at height {self.disk.height}")
+        self.network.link(self.place)
+        self.put(Tick())
+
+    def crash(self) -> None:
+        """kill -9: everything that is not on the disk is gone, a write under way included."""
+        if not self.up:
+            return
+        self.world.tell(self.name, "crashes" + (" during a write" if self._writing else ""))
+        self.world.note(b"crash", bytes((self.place,)))
+        self.life += 1
+        self.up = self._writing = False
+        self._inbox = []
+        self._replica = None
+        self._wake_ms = None
+        self.crash_after_sends = None
+
+    def _now(self) -> Now:
+        return Now(
+            self.world.now_ms - self._born_ms,
+            max(0, WALL_MS + self.world.now_ms + self._wall_offset_ms),
+        )
+
+    # ---- events
+
+    def hear(self, sender: int, frame: bytes) -> None:
+        """A frame arrives over the link of member `sender`."""
+        if self.up:
+            self.put(Received(sender, frame))
+
+    def linked(self, member: int) -> None:
+        """There is a new link to this member."""
+        if self.up:
+            self.put(Linked(member))
+
+    def submit(self, *transactions: Transaction) -> None:
+        """Clients' envelopes, checked as the daemon checks them."""
+        if self.up:
+            self.put(Submitted(transactions))
+
+    def put(self, event: Event) -> None:
+        self._inbox.append(event)
+        if not self._running:
+            self._run()
+
+    def _run(self) -> None:
+        """Turns, until nothing is waiting or a write is on its way."""
+        self._running = True
+        try:
+            while self._inbox and not self._writing and self.up:
+                self._turn()
+        finally:
+            self._running = False
+
+    def _turn(self) -> None:
+        events, self._inbox = self._inbox, []
+        now, replica = self._now(), self.replica
+        count = self._moment[1] + 1 if self._moment[0] == self.world.now_ms else 1
+        self._moment = (self.world.now_ms, count)
+        if count > TURNS_A_MOMENT_MAX:
+            raise Violation("spinning", f"{self.name} takes {count} turns in one ms")
+        effects: list[Effect] = []
+        for event in events:
+            self._record(event)
+            effects += self._step(replica, event, now)
+        self._set_alarm()
+        self._writing = True
+        if any(isinstance(effect, Persist | StoreBlock | AppendBlock | DropBlocks) for effect in effects):
+            self.writes += 1
+            delay = self.sync_delay_ms()
+            if delay:
+                self.world.after(delay, self._written, self.life, effects)
+                return
+        self._written(self.life, effects)
+
+    def _step(self, replica: Replica, event: Event, now: Now) -> list[Effect]:
+        try:
+            return replica.step(event, now)
+        except Exception as error:
+            # Nothing that comes from outside makes a replica raise; and what it asserts of itself is true.
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self.world.tell(self.name, "".join(traceback.format_exception(error)))
+            where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
+            raise Violation("raised", f"{self.name}: {type(error).__name__} at {where}: {error}") from error
+
+    def _set_alarm(self) -> None:
+        deadline = max(self.replica.next_deadline_ms() + self._born_ms, self.world.now_ms)
+        if self._wake_ms is None or deadline < self._wake_ms:
+            self._wake_ms = deadline
+            self.world.at(deadline, self._wake, self.life, deadline)
+
+    def _wake(self, life: int, at_ms: int) -> None:
+        if life != self.life or at_ms != self._wake_ms:
+            return
+        self._wake_ms = None
+        if self.replica.next_deadline_ms() <= self._now().monotonic_ms:
+            self._ticks = (at_ms, self._ticks[1] + 1 if self._ticks[0] == at_ms else 1)
+            if self._ticks[1] > TICKS_A_MOMENT_MAX:
+                raise Violation("spinning", f"{self.name} asks for a tick at once after a tick, again and again")
+            self.put(Tick())
+        else:
+            self._set_alarm()
+
+    def _record(self, event: Event) -> None:
+        world = self.world
+        place = bytes((self.place,))
+        match event:
+            case Received():
+                # The signature is the last but one thing in a frame: it stands for all of it.
+                world.note(b"hear", place, event.frame[-72:])
+                if world.telling:
+                    world.tell(self.name, f"<- n{event.sender} {in_words(event.frame)}")
+            case Submitted():
+                world.note(b"submit", place, *(item.id for item in event.transactions))
+                if world.telling:
+                    names = ", ".join(f"{item.key[0].hex()[:4]}/{item.key[1]}" for item in event.transactions)
+                    world.tell(self.name, f"<- client {names}")
+            case Tick():
+                world.note(b"tick", place)
+            case Linked() | Executed() | RunRead() | BlockRead():
+                pass
+            case _:
+                assert_never(event)
+
+    # ---- effects
+
+    def _written(self, life: int, effects: list[Effect]) -> None:
+        """The turn is durable: now it is spoken, and what was executed and read goes back in."""
+        if life != self.life:
+            return
+        for committed in self.disk.commit(effects):
+            block = committed.effect.block
+            self.world.note(b"append", bytes((self.place,)), block.hash)
+            if self.world.telling:
+                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
+            self.judge.on_committed(self, committed)
+            self._inbox.append(committed.executed)
+        self._writing = False
+        self.judge.on_turn(self)
+        if not self._speak(effects):
+            self.crash()
+            return
+        for effect in effects:
+            match effect:
+                case ReadRun():
+                    run = self.disk.read_run(effect.first)
+                    blocks, certificate = run if run is not None else ((), None)
+                    self._inbox.append(RunRead(effect.to, effect.first, blocks, certificate))
+                case ReadBlock():
+                    self._inbox.append(BlockRead(effect.to, self.disk.read_block(effect.block)))
+                case Answer():
+                    if self.answers is not None:
+                        self.answers(self, effect)
+                case Accuse():
+                    self.world.tell(self.name, f"accuses n{effect.culprit}: {effect.proved}")
+                    self.judge.on_accuse(self, effect)
+                case Note():
+                    self.world.tell(self.name, f"({effect.name} {effect.fields})" if self.world.telling else "")
+                    self.judge.on_note(self, effect)
+                case _:
+                    pass
+        if not self._running:
+            self._run()
+
+    def _speak(self, effects: list[Effect]) -> bool:
+        """Send what the turn says; whether the node is still alive after it."""
+        others = [member for member in range(self.members.n) if member != self.member]
+        left, self.crash_after_sends = self.crash_after_sends, None
+        for effect in effects:
+            match effect:
+                case Send():
+                    frame, to = effect.frame, [effect.to]
+                case Broadcast():
+                    frame, to = effect.frame, others
+                case _:
+                    continue
+            self.judge.on_frame(self, frame)
+            for member in to:
+                if left is not None:
+                    if left == 0:
+                        return False
+                    left -= 1
+                self.utter(member, frame)
+        return left is None
+
+    def utter(self, to: int, frame: bytes) -> None:
+        """One frame leaves for one member. Adversaries change what happens here."""
+        self.network.send(self.place, to, frame)
+
+
+def _at_once() -> int:
+    return 0

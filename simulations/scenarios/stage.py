@@ -1,0 +1,155 @@
+"""A small world with a script instead of dice: a perfect network, a rule for what is lost, and nodes to command.
+
+What the judge looks at all the time (checkers.py) it looks at here too; a scenario that goes wrong raises Violation.
+"""
+
+from collections.abc import Callable
+
+from bftnode.apps.execution import Executor, application_operation
+from bftnode.apps.log import Records, append
+from bftnode.protocol.blocks import open_header
+from bftnode.protocol.certificates import Vote
+from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.membership import Membership, Parameters
+from bftnode.protocol.messages import Kind, PrePrepare, open_body
+from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
+from bftnode.replica import agreement
+from bftnode.replica.position import Timing
+from simulations.adversaries.liar import Behaviour, Liar
+from simulations.checkers import Judge
+from simulations.crypto import Keyring
+from simulations.disks import Disk
+from simulations.network import Network
+from simulations.node import Envelopes, Node
+from simulations.simulation import CHAIN
+from simulations.workload import FAR_AHEAD
+from simulations.world import Violation, World
+
+CLIENTS = 4
+
+QUICK = Timing(
+    view_change_timeout_ms=500,
+    view_change_timeout_max_ms=4000,
+    status_interval_ms=200,
+    fetch_timeout_ms=400,
+    courtesy_delay_ms=2000,
+    courtesy_interval_ms=6000,
+)
+
+Loss = Callable[[int, int, Kind, int, int], bool]
+"""(from, to, kind, view, height) -> whether it is lost. View and height are those of proposals and votes, else 0."""
+
+
+class Stage:
+    """Nodes of n members; all up, nothing submitted yet. Pipelining starts with the second envelope that waits."""
+
+    def __init__(
+        self,
+        n: int = 4,
+        *,
+        seed: str = "stage",
+        liars: dict[int, list[Behaviour]] | None = None,
+        faulty: tuple[int, ...] = (),
+        parameters: Parameters | None = None,
+        timing: Timing = QUICK,
+        remember: int = 0,
+    ) -> None:
+        liars = liars or {}
+        self.world = World(seed, remember=remember)
+        self.network = Network(self.world)
+        self.keyring = Keyring(n, CLIENTS)
+        parameters = parameters or Parameters(block_transactions_max=1, checkpoint_interval=4)
+        self.members = Membership(CHAIN, 0, self.keyring.members, parameters)
+        self.judge = Judge(self.members, self.keyring.verify, [*liars, *faulty])
+        executor = Executor(Records(), self.keyring.clients, 100)
+        envelopes = Envelopes(self.members, executor, self.keyring.verify)
+        self.nodes: list[Node] = []
+        self._nonces = [0] * CLIENTS
+        for member in range(n):
+            kind = Liar if member in liars else Node
+            node = kind(
+                self.world,
+                self.network,
+                self.judge,
+                self.members,
+                member,
+                self.keyring.member_signer(member),
+                self.keyring.verify,
+                envelopes,
+                Disk(self.members, executor),
+                timing,
+            )
+            if isinstance(node, Liar):
+                node.misbehave(liars[member], self.world.random(f"liar {member}"))
+            self.nodes.append(node)
+        for node in self.nodes:
+            node.start()
+        self.pipeline = 1
+        self.run(20)
+
+    # ---- commands
+
+    def run(self, ms: int, done: Callable[[], bool] | None = None) -> bool:
+        """Let so much time pass, or less, until it is done."""
+        before, agreement.PIPELINE_TRANSACTIONS = agreement.PIPELINE_TRANSACTIONS, self.pipeline
+        try:
+            return self.world.run(self.world.now_ms + ms, done)
+        finally:
+            agreement.PIPELINE_TRANSACTIONS = before
+
+    def transaction(self, client: int = 0) -> Transaction:
+        self._nonces[client] += 1
+        operation = application_operation(append(b"%d/%d" % (client, self._nonces[client])))
+        body = TransactionBody(CHAIN, self.keyring.clients[client], self._nonces[client], FAR_AHEAD, (operation,))
+        return sign_transaction(body, self.keyring.client_signer(client))
+
+    def submit(self, *places: int, client: int = 0) -> Transaction:
+        """A fresh envelope to these places (to all, if none is named)."""
+        transaction = self.transaction(client)
+        for place in places or range(len(self.nodes)):
+            self.nodes[place].submit(transaction)
+        return transaction
+
+    def lose(self, loss: Loss | None) -> None:
+        """From now on, until told otherwise."""
+
+        def may_pass(place: int, to: int, raw: bytes) -> bool:
+            assert loss is not None, "asked while there is a rule"
+            frame = open_frame(raw)
+            body = open_body(frame)
+            match body:
+                case Vote():
+                    view, seq = body.view, body.seq
+                case PrePrepare():
+                    view, seq = body.view, open_header(body.header).seq
+                case _:
+                    view, seq = getattr(body, "view", 0), 0
+            return not loss(place, to, Kind(frame.kind), view, seq)
+
+        self.network.rule = None if loss is None else may_pass
+
+    def isolate(self, place: int) -> None:
+        others = [node.place for node in self.nodes if node.place != place]
+        self.network.cut_between([place], others)
+
+    # ---- questions
+
+    def height(self, place: int) -> int:
+        return self.nodes[place].disk.height
+
+    def view(self, place: int) -> int:
+        return self.nodes[place].replica.position.view
+
+    def expect_height(self, height: int, *places: int, within_ms: int = 30_000) -> None:
+        """That these (all) get there in time."""
+        nodes = [self.nodes[place] for place in places] if places else self.nodes
+        if not self.run(within_ms, lambda: all(node.disk.height >= height for node in nodes)):
+            stand = ", ".join(f"{node.name} {node.disk.height}" for node in nodes)
+            raise Violation("liveness", f"height {height} is not reached in {within_ms} ms: {stand}")
+
+    def expect_executed(self, transaction: Transaction, *, within_ms: int = 30_000) -> None:
+        """That every node that is no liar executes it in time."""
+        if not self.run(within_ms, lambda: transaction.key in self.judge.executed):
+            raise Violation("liveness", f"nonce {transaction.key[1]} is not executed in {within_ms} ms")
+        correct = [node.place for node in self.nodes if self.judge.is_correct(node)]
+        self.expect_height(self.judge.executed[transaction.key], *correct, within_ms=within_ms)

@@ -1,0 +1,69 @@
+"""Frames in words, for the story of a run."""
+
+from bftnode.protocol.blocks import hash_header, open_header
+from bftnode.protocol.certificates import Certificate, Vote
+from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.errors import Refused
+from bftnode.protocol.messages import (
+    BlockAnswer,
+    Checkpoint,
+    FetchBlock,
+    FetchRun,
+    Kind,
+    NewView,
+    PrePrepare,
+    Run,
+    Status,
+    ViewChange,
+    open_body,
+)
+
+
+def in_words(raw: bytes) -> str:
+    """One line on a frame; whatever the bytes."""
+    try:
+        frame = open_frame(raw)
+        return f"{_name(frame.kind)} {_said(open_body(frame))} (of n{frame.sender}, {frame.boot}/{frame.counter})"
+    except Refused as refused:
+        return f"unreadable: {refused}"
+
+
+def _name(kind: int) -> str:
+    return Kind(kind).name
+
+
+def _said(body: object) -> str:
+    match body:
+        case PrePrepare():
+            header = open_header(body.header)
+            parent, name = header.parent.hex()[:6], hash_header(body.header).hex()[:6]
+            return f"view {body.view} height {header.seq} {name} on {parent}"
+        case Vote():
+            return f"view {body.view} height {body.seq} {body.block.hex()[:6]}"
+        case ViewChange():
+            return f"view {body.view} with {_certificate(body.certificate)}"
+        case NewView():
+            asked = [open_frame(raw) for raw in body.view_changes]
+            parts = [f"n{frame.sender}:{_said(open_body(frame))}" for frame in asked]
+            return f"view {body.view} [{'; '.join(parts)}]"
+        case Status():
+            active = "active" if body.active else "waiting"
+            return f"view {body.view} {active} committed {body.committed} tip {body.tip}"
+        case Checkpoint():
+            return f"height {body.seq}"
+        case FetchRun():
+            return f"from {body.first}"
+        case Run():
+            return f"{body.first}..{body.certificate.seq}"
+        case FetchBlock():
+            return body.block.hex()[:6]
+        case BlockAnswer():
+            return hash_header(body.header).hex()[:6]
+        case _:
+            return ""
+
+
+def _certificate(certificate: Certificate | None) -> str:
+    if certificate is None:
+        return "nothing"
+    return f"{_name(certificate.phase)} {certificate.view}/{certificate.seq} {certificate.block.hex()[:6]}"

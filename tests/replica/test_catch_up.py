@@ -1,0 +1,189 @@
+"""Fetching the log and single blocks: from several, believing none."""
+
+import pytest
+
+from bftnode.protocol.blocks import Block
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
+from bftnode.protocol.errors import Reason
+from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run
+from tests.replica.conversation import Conversation, Said, of_kind, voted
+
+
+def lagging() -> tuple[Conversation, list[Block]]:
+    """Heights 1 to 5 (those blocks) are committed elsewhere; height 1 here. A run from 2 on was asked of n0."""
+    talk = Conversation()
+    blocks = talk.chain(5)
+    talk.commit(blocks[0])
+    for member in (0, 2):
+        talk.status(member, committed=5)
+    talk.tick(600)
+    said = [item for member in (0, 2) for item in talk.status(member, committed=5)]
+    assert [(item.to, item.body) for item in of_kind(said, Kind.FETCH_RUN)] == [(0, FetchRun(0, 2))]
+    return talk, blocks
+
+
+def asked_whom(said: list[Said]) -> list[int | None]:
+    return [item.to for item in of_kind(said, Kind.FETCH_RUN)]
+
+
+@pytest.mark.covers("K07", "P40", "P23")
+def test_a_run_is_verified_backwards_from_one_certificate() -> None:
+    """Then it is executed, each block once, also those that came by votes in between."""
+    talk, blocks = lagging()
+    talk.propose(blocks[1])
+    talk.votes(COMMIT, (0, 2, 3), blocks[1])
+    assert talk.height == 2
+    talk.run(0, blocks[1:], talk.certificate(COMMIT, blocks[4]))
+    assert talk.height == 5
+    assert [block.hash for block, _ in talk.disk.log[1:]] == [block.hash for block in blocks]
+
+
+@pytest.mark.covers("K05", "K07", "P38", "P39", "K08")
+def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
+    """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one: nobody
+    is moved, nobody halts (seed 80)."""
+    for wrong in ("gap", "later", "cut", "bodies", "prepare", "forged", "other height"):
+        talk, chain = lagging()
+        blocks = chain[1:]
+        certificate = talk.certificate(COMMIT, blocks[3])
+        first = 2
+        match wrong:
+            case "gap":
+                blocks = [blocks[0], *blocks[2:]]
+            case "later":
+                blocks, first = blocks[1:], 3
+            case "cut":
+                blocks = blocks[:-1]
+            case "bodies":
+                blocks = [blocks[0], blocks[1], blocks[1], blocks[3]]
+            case "prepare":
+                certificate = talk.certificate(PREPARE, blocks[3])
+            case "forged":
+                certificate = Certificate(COMMIT, 0, 0, 5, blocks[3].hash, certificate.votes[:2])
+            case _:
+                first = 1
+        said = talk.run(0, blocks, certificate, first)
+        assert talk.height == 1, wrong
+        assert talk.refusals(), wrong
+        assert not talk.replica.position.halted, wrong
+        assert asked_whom(said) == [2], wrong
+        talk.run(2, chain[1:], talk.certificate(COMMIT, chain[4]))
+        assert talk.height == 5
+
+
+@pytest.mark.covers("K04", "K05", "V08", "P25")
+def test_an_old_run_with_a_false_certificate_moves_nobody() -> None:
+    """What lies below the head is not looked at: so its certificate must mean nothing, its view least of all."""
+    talk, blocks = lagging()
+    honest = talk.certificate(COMMIT, blocks[0])
+    false = Certificate(COMMIT, 0, 10**6, 1, honest.block, honest.votes)
+    said = talk.run(0, blocks[:1], false)
+    assert talk.view == (0, True)
+    assert asked_whom(said) == [2]
+
+
+@pytest.mark.covers("K05", "K06", "P39")
+def test_a_liar_is_not_asked_again_for_a_while() -> None:
+    """Its promises are the greatest; it delivers old runs; the next STATUS finds another source."""
+    talk, blocks = lagging()
+    said = talk.run(0, blocks[:1], talk.certificate(COMMIT, blocks[0]), first=1)
+    assert asked_whom(said) == [2]
+    talk.run(2, blocks[1:3], talk.certificate(COMMIT, blocks[2]))
+    assert talk.height == 3
+    asked = []
+    for _ in range(3):
+        asked += asked_whom(talk.tick(500))
+        asked += asked_whom([*talk.status(0, committed=2**62), *talk.status(2, committed=5)])
+    assert 2 in asked
+    assert 0 not in asked
+
+
+@pytest.mark.covers("K06", "P38")
+def test_a_source_that_says_nothing_is_left() -> None:
+    """After the timeout the next one is asked; what the first says later is not welcome twice."""
+    talk, blocks = lagging()
+    assert asked_whom(talk.tick(2000)) == [2]
+    talk.run(2, blocks[1:], talk.certificate(COMMIT, blocks[4]))
+    assert talk.height == 5
+    talk.run(3, blocks[1:], talk.certificate(COMMIT, blocks[4]))
+    assert talk.refusals()[-1] == Reason.UNREQUESTED
+
+
+@pytest.mark.covers("P39", "K05", "N13")
+def test_promises_alone_move_nothing() -> None:
+    """A STATUS of absurd heights costs a request, and no view, no vote, no memory."""
+    talk = Conversation()
+    for _ in range(3):
+        talk.status(3, view=2**62, committed=2**62, tip=2**62)
+        talk.tick(600)
+    assert talk.view == (0, True)
+    assert len(talk.replica.sync.peers) == 3
+
+
+@pytest.mark.covers("A18", "K06")
+def test_runs_are_served_one_at_a_time() -> None:
+    """To members that said where they are, from blocks that exist, ending at a certified one."""
+    talk = Conversation()
+    blocks = talk.chain(3)
+    for block in blocks:
+        talk.commit(block)
+    (said,) = talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 2))
+    assert isinstance(said.body, Run)
+    assert (said.to, said.body.first, said.body.certificate.seq) == (3, 2, 3)
+    for absurd in (0, 4, 2**62):
+        assert not talk.hear(3, Kind.FETCH_RUN, FetchRun(0, absurd))
+
+
+@pytest.mark.covers("N18", "P36", "K12")
+def test_a_commit_of_a_block_that_is_missing() -> None:
+    """It is asked for by its hash, of those that voted; its ancestors too; then all are committed."""
+    talk = Conversation()
+    blocks = talk.chain(2)
+    said = talk.votes(COMMIT, (0, 2, 3), blocks[1])
+    assert [(item.to, item.body) for item in of_kind(said, Kind.FETCH_BLOCK)] == [(0, FetchBlock(0, blocks[1].hash))]
+    (again,) = of_kind(talk.tick(500), Kind.FETCH_BLOCK)
+    assert again.to == 2, "then of the next"
+    said = talk.answer_block(2, blocks[1])
+    assert [item.body for item in of_kind(said, Kind.FETCH_BLOCK)] == [FetchBlock(0, blocks[0].hash)]
+    talk.answer_block(0, blocks[0])
+    assert talk.height == 2
+
+
+@pytest.mark.covers("N18", "K03")
+def test_a_block_that_nobody_asked_for_is_dropped() -> None:
+    """And one with another body than its header names is refused."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    talk.answer_block(3, block)
+    assert not len(talk.replica.chain)
+    talk.votes(COMMIT, (0, 2, 3), block)
+    talk.hear(3, Kind.BLOCK, BlockAnswer(0, block.header_raw), other.payload)
+    assert talk.refusals()[-1] == Reason.BAD_BLOCK
+    talk.answer_block(3, block)
+    assert talk.height == 1
+
+
+@pytest.mark.covers("P24", "V14")
+def test_a_base_that_is_missing_is_fetched_and_then_stood_on() -> None:
+    """The view is active, nothing is voted for until the base and its ancestors are here; proposals wait."""
+    talk = Conversation(me=3)
+    blocks = talk.chain(2)
+    said = talk.open_view(1, talk.certificate(PREPARE, blocks[1]))
+    assert of_kind(said, Kind.FETCH_BLOCK)
+    above = talk.block(blocks, view=1)
+    assert not voted(talk.propose(above, view=1), PREPARE)
+    talk.answer_block(0, blocks[1])
+    said = talk.answer_block(0, blocks[0])
+    assert voted(said, PREPARE) == [(1, 2, blocks[1].hash), (1, 3, above.hash)]
+
+
+@pytest.mark.covers("P24", "V14")
+def test_a_new_view_in_the_middle_of_a_catch_up() -> None:
+    """The end of the run finds the view; the two do not wait for each other."""
+    talk, blocks = lagging()
+    talk.deliver(talk.new_view(2, {0: talk.certificate(PREPARE, blocks[4]), 2: None, 3: None}))
+    assert talk.view == (2, True)
+    talk.run(0, blocks[1:4], talk.certificate(COMMIT, blocks[3]))
+    assert talk.height == 4
+    said = talk.answer_block(0, blocks[4])
+    assert voted(said, PREPARE) == [(2, 5, blocks[4].hash)]

@@ -1,0 +1,130 @@
+"""Clients' envelopes: taken once, kept until they are executed, told to the others, answered when they are not."""
+
+import pytest
+
+from bftnode.protocol.certificates import PREPARE
+from bftnode.protocol.codec import encode, unpack
+from bftnode.protocol.errors import Reason
+from bftnode.protocol.messages import Kind, Relay
+from bftnode.replica import pool
+from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
+
+
+@pytest.mark.covers("A02", "A05", "A06")
+def test_what_is_taken_into_custody() -> None:
+    """Each envelope is answered at once: taken, or why not."""
+    talk = Conversation()
+    executed = talk.transaction()
+    talk.commit(talk.block((), [executed]))
+    fresh = talk.transaction()
+    cases = [
+        (fresh, None),
+        (fresh, None),
+        (talk.transaction(nonce=fresh.key[1], data=b"another"), Reason.BUSY),
+        (executed, Reason.TX_NONCE_USED),
+        (talk.transaction(nonce=0), Reason.TX_NONCE_USED),
+        (talk.transaction(nonce=10**6), Reason.TX_NONCE_FAR),
+        (talk.transaction(STRANGER), Reason.TX_UNKNOWN_CLIENT),
+        (talk.transaction(valid_until=1), Reason.TX_EXPIRED),
+    ]
+    for transaction, reason in cases:
+        talk.submit(transaction)
+        assert talk.answers[-1].reason == reason
+
+
+@pytest.mark.covers("P16", "P22", "N05")
+def test_an_envelope_that_waits_is_told_to_the_others() -> None:
+    """After half a timeout, and then once a timeout: a RELAY may be lost."""
+    talk = Conversation(me=2)
+    transaction = talk.transaction()
+    talk.submit(transaction)
+    assert not of_kind(talk.tick(499), Kind.RELAY)
+    (relay,) = of_kind(talk.tick(1), Kind.RELAY)
+    assert unpack(relay.frame.payload, 10**6) == (transaction.raw,)
+    said = talk.tick(10_000)
+    assert 5 <= len(of_kind(said, Kind.RELAY)) <= 12
+
+
+@pytest.mark.covers("P16", "P22", "A01")
+def test_a_relay_is_taken_into_custody() -> None:
+    """If it is signed by its client; and the primary orders it."""
+    talk = Conversation(me=0)
+    good, bad = talk.transaction(), talk.transaction()
+    forged = bad.raw[:-1] + bytes((bad.raw[-1] ^ 1,))
+    assert not of_kind(talk.hear(3, Kind.RELAY, Relay(0), encode((forged,))), Kind.PRE_PREPARE)
+    assert talk.refusals() == [Reason.TX_SIGNATURE]
+    assert of_kind(talk.hear(3, Kind.RELAY, Relay(0), encode((good.raw,))), Kind.PRE_PREPARE)
+    for payload in (b"", encode(1), encode((1, 2)), encode((good.raw,) * 1000)):
+        talk.hear(3, Kind.RELAY, Relay(0), payload)
+    assert len(talk.refusals()) == 5
+
+
+@pytest.mark.covers("P22", "N05", "N02")
+def test_following_the_others_does_not_stop_a_relay() -> None:
+    """Blocks that come by votes alone, without a proposal, restart no clock of a client that waits."""
+    talk = Conversation(me=3)
+    talk.submit(talk.transaction(client=1))
+    blocks = []
+    said = []
+    for _ in range(4):
+        said += talk.tick(200)
+        blocks.append(talk.block(blocks))
+        talk.votes(3, (0, 1, 2), blocks[-1])
+        talk.answer_block(0, blocks[-1])
+    assert talk.height == 4
+    assert len(of_kind(said, Kind.RELAY)) == 1
+
+
+@pytest.mark.covers("A01")
+def test_two_envelopes_under_one_nonce() -> None:
+    """The one that is not ordered can never be: its client hears so, and the replica forgets it."""
+    talk = Conversation()
+    mine, theirs = talk.transaction(nonce=1, data=b"mine"), talk.transaction(nonce=1, data=b"theirs")
+    talk.submit(mine)
+    block = talk.block((), [theirs])
+    assert voted(talk.propose(block), PREPARE), "the primary may have seen the other one first"
+    talk.commit(block)
+    assert len(talk.replica.pool) == 0
+    assert (talk.answers[-1].transaction, talk.answers[-1].reason) == (mine, Reason.TX_NONCE_USED)
+
+
+@pytest.mark.covers("A05", "P22")
+def test_an_expired_envelope_is_let_go() -> None:
+    """It can never be executed any more, so nobody waits for it, and the primary is not blamed."""
+    talk = Conversation(me=2)
+    talk.submit(talk.transaction(client=1, valid_until=1))
+    talk.commit(talk.block())
+    assert talk.answers[-1].reason == Reason.TX_EXPIRED
+    assert not of_kind(talk.tick(20_000), Kind.VIEW_CHANGE)
+
+
+@pytest.mark.covers("A03", "A04", "P32")
+def test_custody_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By number, by bytes, by client; beyond that the answer is BUSY, and what is there stays."""
+    monkeypatch.setattr(pool, "PENDING_MAX", 4)
+    monkeypatch.setattr(pool, "PENDING_CLIENT_MAX", 3)
+    talk = Conversation(me=2)
+    for _ in range(3):
+        talk.submit(talk.transaction())
+    talk.submit(talk.transaction())
+    assert talk.answers[-1].reason == Reason.BUSY
+    talk.submit(talk.transaction(client=1))
+    assert talk.answers[-1].reason is None
+    talk.submit(talk.transaction(client=1))
+    assert talk.answers[-1].reason == Reason.BUSY
+    monkeypatch.setattr(pool, "PENDING_MAX", 100)
+    monkeypatch.setattr(pool, "PENDING_BYTES_MAX", 1000)
+    talk.submit(talk.transaction(client=1, data=bytes(900)))
+    assert talk.answers[-1].reason == Reason.BUSY
+    assert len(talk.replica.pool) == 4
+
+
+@pytest.mark.covers("P22", "D01")
+def test_custody_survives_a_crash_with_its_block() -> None:
+    """An envelope in an accepted block is known after a restart, and its timer runs."""
+    talk = Conversation(me=2)
+    transaction = talk.transaction()
+    talk.propose(talk.block((), [transaction]))
+    talk.restart()
+    assert talk.replica.pool.known(transaction.raw) is not None
+    assert of_kind(talk.tick(1500), Kind.VIEW_CHANGE)

@@ -1,0 +1,222 @@
+"""What a backup accepts from a primary, what it refuses, and what a primary proposes."""
+
+from functools import partial
+from itertools import permutations
+
+import pytest
+
+from bftnode.protocol.certificates import COMMIT, PREPARE
+from bftnode.protocol.errors import Reason
+from bftnode.protocol.membership import Parameters
+from bftnode.protocol.messages import Kind, PrePrepare
+from bftnode.replica import agreement
+from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
+
+
+@pytest.mark.parametrize("n", [4, 5, 6, 7, 10, 31])
+def test_the_normal_case(n: int) -> None:
+    """PRE-PREPARE, q PREPAREs, q COMMITs; each answered at once, nothing before its time."""
+    talk = Conversation(n)
+    block = talk.block()
+    assert voted(talk.propose(block), PREPARE) == [(0, 1, block.hash)]
+    others = talk.others()
+    said = talk.votes(PREPARE, others[: talk.quorum - 2], block)
+    assert not voted(said, COMMIT), "one PREPARE less than a quorum"
+    assert voted(talk.vote(PREPARE, others[talk.quorum - 2], block), COMMIT) == [(0, 1, block.hash)]
+    talk.votes(COMMIT, others[: talk.quorum - 2], block)
+    assert talk.height == 0
+    talk.vote(COMMIT, others[talk.quorum - 2], block)
+    assert talk.height == 1
+
+
+@pytest.mark.covers("N15")
+def test_any_order_of_one_instance() -> None:
+    """Votes may come before the proposal and commits before prepares: the same in the end, in all 120 orders."""
+    for order in permutations(range(5)):
+        talk = Conversation()
+        block = talk.block()
+        steps = [
+            partial(talk.propose, block),
+            partial(talk.vote, PREPARE, 0, block),
+            partial(talk.vote, PREPARE, 2, block),
+            partial(talk.vote, COMMIT, 0, block),
+            partial(talk.vote, COMMIT, 2, block),
+        ]
+        for index in order:
+            steps[index]()
+        assert talk.height == 1, order
+        assert voted(talk.said, COMMIT) == [(0, 1, block.hash)], order
+
+
+@pytest.mark.covers("N10")
+def test_only_the_primary_proposes() -> None:
+    """A block of a backup, or of another view than its PRE-PREPARE says, is refused."""
+    talk = Conversation()
+    assert not talk.propose(talk.block(proposer=2), sender=2)
+    assert talk.refusals() == [Reason.NOT_PRIMARY]
+    assert not talk.propose(talk.block(proposer=2))
+    assert not talk.propose(talk.block(view=4, proposer=0))
+    assert talk.refusals()[1:] == [Reason.BAD_BLOCK, Reason.BAD_BLOCK]
+
+
+@pytest.mark.covers("N08", "N18")
+def test_the_body_is_the_one_that_the_header_names() -> None:
+    """Another body, or none, is refused; and then the right one is accepted."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    body = PrePrepare(0, 0, block.header_raw)
+    assert not talk.hear(0, Kind.PRE_PREPARE, body, other.payload)
+    assert not talk.hear(0, Kind.PRE_PREPARE, body)
+    assert len(talk.refusals()) == 2
+    assert voted(talk.propose(block), PREPARE)
+
+
+@pytest.mark.covers("N08", "N09", "N16", "P35", "C12")
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"chain_id": bytes(32)}, Reason.BAD_BLOCK),
+        ({"epoch": 1}, Reason.BAD_BLOCK),
+        ({"parent": bytes(32)}, Reason.BAD_BLOCK),
+        ({"log_size": 2}, Reason.BAD_BLOCK),
+        ({"log_root": bytes(32)}, Reason.BAD_BLOCK),
+        ({"time_ms": 10**12}, Reason.BAD_TIME),
+        ({"seq": 17}, Reason.OUT_OF_WINDOW),
+        ({"seq": 10**6}, Reason.OUT_OF_WINDOW),
+    ],
+)
+def test_a_header_that_is_wrong_is_refused(changes: dict[str, object], reason: Reason) -> None:
+    """Each field that could be wrong, one at a time; the right block is accepted afterwards."""
+    talk = Conversation()
+    assert not talk.propose(talk.block(**changes))
+    assert talk.refusals() == [reason]
+    assert voted(talk.propose(talk.block()), PREPARE)
+
+
+@pytest.mark.covers("N16", "T02")
+def test_time_does_not_go_back() -> None:
+    """A block whose time is before its parent's is refused; the same time is fine."""
+    talk = Conversation()
+    first = talk.block()
+    talk.propose(first)
+    assert not talk.propose(talk.block([first], time_ms=first.header.time_ms - 1))
+    assert talk.refusals() == [Reason.BAD_TIME]
+    assert voted(talk.propose(talk.block([first], time_ms=first.header.time_ms)), PREPARE)
+
+
+@pytest.mark.covers("N07", "N17", "N20", "N22", "A02")
+def test_envelopes_that_must_not_be_in_a_block() -> None:
+    """Unsigned, of a stranger, expired, twice in it, executed before: no vote for any of them, nor for an empty one."""
+    talk = Conversation()
+    first = talk.block()
+    talk.commit(first)
+    good, executed = talk.transaction(), talk.transaction(nonce=1)
+    forged = bytearray(good.raw)
+    forged[-1] ^= 1
+    unsigned = talk.transaction(data=b"y")
+    unsigned.raw = bytes(forged)
+    cases = [
+        ([unsigned], Reason.TX_SIGNATURE),
+        ([talk.transaction(STRANGER)], Reason.TX_UNKNOWN_CLIENT),
+        ([talk.transaction(valid_until=1)], Reason.TX_EXPIRED),
+        ([good, good], Reason.TX_NONCE_USED),
+        ([executed], Reason.TX_NONCE_USED),
+        ([], Reason.BAD_BLOCK_SIZE),
+    ]
+    for transactions, reason in cases:
+        assert not talk.propose(talk.block([first], transactions)), reason
+        assert talk.refusals()[-1] == reason
+    assert voted(talk.propose(talk.block([first], [good])), PREPARE)
+
+
+@pytest.mark.covers("N20")
+def test_a_rejected_envelope_that_comes_again_waits_for_its_rejection() -> None:
+    """How far this replica has executed does not decide: a nonce in flight may turn out to be unused (seed 91728)."""
+    talk = Conversation()
+    far = talk.transaction(nonce=100_000)
+    first = talk.block((), [far])
+    talk.propose(first)
+    second = talk.block([first], [talk.transaction(nonce=100_000, data=b"again")])
+    assert not talk.propose(second), "not yet: the first is not executed here"
+    assert not talk.refusals()
+    talk.votes(PREPARE, (0, 2), first)
+    said = [*talk.vote(COMMIT, 0, first), *talk.vote(COMMIT, 2, first)]
+    assert talk.height == 1
+    assert voted(said, PREPARE) == [(0, 2, second.hash)], "it was rejected as too far ahead, so it may come again"
+
+
+@pytest.mark.covers("N09", "P35")
+def test_proposals_are_accepted_in_order() -> None:
+    """The second waits for the first, within the window; beyond two windows nothing is kept."""
+    talk = Conversation()
+    blocks = talk.chain(3)
+    assert not talk.propose(blocks[2])
+    assert not talk.propose(blocks[1])
+    assert [seq for _, seq, _ in voted(talk.propose(blocks[0]), PREPARE)] == [1, 2, 3]
+
+
+@pytest.mark.covers("N14", "N13")
+def test_late_and_early_proposals_cost_nothing() -> None:
+    """Of a decided height, of an older view, of a view to come: no word, no accusation, nothing kept."""
+    talk = Conversation()
+    first = talk.block()
+    talk.commit(first)
+    assert not talk.propose(first)
+    assert not talk.propose(talk.block([first], view=2), view=2)
+    assert not talk.replica.agreement._waiting
+    assert not talk.accused
+
+
+@pytest.mark.covers("N01")
+def test_two_proposals_for_one_height_are_evidence() -> None:
+    """The first is voted for, the second is proof against the primary; its vote stays the only one."""
+    talk = Conversation()
+    one, two = talk.block(), talk.block()
+    talk.propose(one)
+    said = talk.propose(two)
+    assert not voted(said, PREPARE)
+    assert [accuse.culprit for accuse in talk.accused] == [0]
+    assert len(of_kind(said, Kind.EVIDENCE)) == 1
+    assert not talk.propose(talk.block()), "said once"
+
+
+def test_a_primary_proposes_what_is_pending() -> None:
+    """At once when it is idle, with the log that follows, and a PREPARE of its own."""
+    talk = Conversation(me=0)
+    envelope = talk.transaction()
+    said = talk.submit(envelope)
+    assert [item.frame.kind for item in said] == [Kind.PRE_PREPARE, Kind.PREPARE]
+    assert talk.answers[-1].reason is None
+    assert not of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE), "a small one waits for the block in flight"
+
+
+def test_an_idle_primary_proposes_nothing() -> None:
+    """No empty blocks, however long nobody wants anything."""
+    talk = Conversation(me=0)
+    assert not of_kind(talk.tick(60_000), Kind.PRE_PREPARE)
+
+
+def test_a_primary_keeps_to_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many blocks in flight and not one more, until one commits."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    talk = Conversation(me=0, parameters=Parameters(window=2, block_transactions_max=1))
+    said = talk.submit(*[talk.transaction() for _ in range(5)])
+    proposed = of_kind(said, Kind.PRE_PREPARE)
+    assert len(proposed) == 2
+    block = talk.replica.chain.get(talk.replica.agreement.accepted[1])
+    assert block is not None
+    talk.votes(PREPARE, (1, 2), block.block)
+    assert len(of_kind(talk.votes(COMMIT, (1, 2), block.block), Kind.PRE_PREPARE)) == 1
+
+
+@pytest.mark.covers("P13", "O02")
+def test_a_primary_that_restarts_does_not_propose_twice() -> None:
+    """It goes on above what it proposed, whatever it is asked to order."""
+    talk = Conversation(me=0)
+    (proposed, _) = talk.submit(talk.transaction())
+    talk.restart()
+    said = [*talk.submit(talk.transaction(nonce=7)), *talk.tick(900)]
+    for item in of_kind(said, Kind.PRE_PREPARE):
+        assert isinstance(item.body, PrePrepare)
+        assert item.body == proposed.body, "the same block again, or none"
+    assert talk.replica.agreement.tip.block.seq == 1

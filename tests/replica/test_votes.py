@@ -1,0 +1,177 @@
+"""Votes: whose count, how often, in which view, and what survives a crash."""
+
+import pytest
+
+from bftnode.protocol.certificates import COMMIT, PREPARE, Vote
+from bftnode.protocol.envelope import Frame
+from bftnode.protocol.messages import Kind
+from tests.replica.conversation import Conversation, of_kind, voted
+
+
+@pytest.mark.covers("P1", "P3")
+@pytest.mark.parametrize(("n", "quorum"), [(4, 3), (5, 4), (6, 4), (7, 5), (10, 7), (31, 21)])
+def test_the_quorum_is_one_that_two_share_a_correct_member_of(n: int, quorum: int) -> None:
+    """Not 2f+1 where n is not 3f+1; and the primary's proposal is no vote beside its PREPARE."""
+    talk = Conversation(n)
+    block = talk.block()
+    talk.propose(block)
+    count = next(
+        count for count, sender in enumerate(talk.others(), 2) if voted(talk.vote(PREPARE, sender, block), COMMIT)
+    )
+    assert count == quorum, "its own PREPARE and those of quorum - 1 others"
+
+
+@pytest.mark.covers("P2", "R09")
+def test_a_vote_counts_once() -> None:
+    """Sent again, under a fresh number and signature, it is still one vote."""
+    talk = Conversation()
+    block = talk.block()
+    talk.propose(block)
+    for _ in range(5):
+        assert not voted(talk.vote(PREPARE, 0, block), COMMIT)
+    assert voted(talk.vote(PREPARE, 2, block), COMMIT)
+    for _ in range(5):
+        talk.vote(COMMIT, 0, block)
+    assert talk.height == 0
+
+
+@pytest.mark.covers("N21", "P2")
+def test_votes_count_for_their_block_view_and_phase_alone() -> None:
+    """Others' blocks, other views, the other phase: none of them adds to a quorum."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    talk.propose(block)
+    talk.vote(PREPARE, 0, block)
+    said = [
+        *talk.vote(PREPARE, 2, other),
+        *talk.vote(PREPARE, 3, block, view=4),
+        *talk.vote(COMMIT, 2, block),
+        *talk.vote(COMMIT, 3, block),
+    ]
+    assert not voted(said, COMMIT)
+    assert talk.height == 0
+
+
+@pytest.mark.covers("N11", "O12")
+def test_two_votes_for_one_place_are_evidence() -> None:
+    """Both are counted for their blocks, at most once each, and their sender is named."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    talk.propose(block)
+    talk.vote(PREPARE, 3, other)
+    said = talk.vote(PREPARE, 3, block)
+    assert [accuse.culprit for accuse in talk.accused] == [3]
+    assert len(of_kind(said, Kind.EVIDENCE)) == 1
+    assert voted(talk.vote(PREPARE, 0, block), COMMIT), "a liar's vote is a vote"
+
+
+@pytest.mark.covers("O12", "X07")
+def test_nobody_is_framed_by_a_forged_vote() -> None:
+    """A second vote whose signature does not hold proves nothing."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    talk.vote(PREPARE, 3, block)
+    frame = talk.seal(3, Kind.PREPARE, Vote(0, 0, 1, other.hash))
+    talk.deliver(Frame(frame.kind, 3, frame.boot, frame.counter, frame.body, bytes(64), b""))
+    assert not talk.accused
+
+
+@pytest.mark.covers("R01", "R15")
+def test_an_invalid_signature_is_found_when_it_matters() -> None:
+    """It fills its sender's place until a quorum is counted; then it goes, and a valid one may come."""
+    talk = Conversation()
+    block = talk.block()
+    talk.propose(block)
+    frame = talk.seal(3, Kind.PREPARE, Vote(0, 0, 1, block.hash))
+    talk.deliver(Frame(frame.kind, 3, frame.boot, frame.counter, frame.body, bytes(64), b""))
+    assert not voted(talk.vote(PREPARE, 0, block), COMMIT)
+    assert talk.replica.votes.invalid == 1
+    assert voted(talk.vote(PREPARE, 3, block), COMMIT)
+
+
+@pytest.mark.covers("N14")
+def test_votes_of_a_decided_height_cost_nothing() -> None:
+    """Late ones are dropped before anybody looks at their signatures."""
+    talk = Conversation()
+    block = talk.block()
+    talk.commit(block)
+    talk.votes(COMMIT, talk.others(), talk.block())
+    assert not talk.replica.votes._heights
+    assert not talk.accused
+
+
+@pytest.mark.covers("N13", "P20", "P36")
+def test_far_votes_are_bounded() -> None:
+    """Heights beyond two windows are refused; views are bounded a sender, the lowest going first."""
+    talk = Conversation()
+    block = talk.block()
+    for seq in (17, 10**6, 2**63 - 1):
+        talk.hear(3, Kind.PREPARE, Vote(0, 0, seq, block.hash))
+    assert len(talk.refusals()) == 3
+    for view in range(100):
+        talk.hear(3, Kind.COMMIT, Vote(0, view, 1, block.hash))
+    kept = [key[1] for key in talk.replica.votes._heights[1].by_sender[COMMIT, 3]]
+    assert sorted(kept) == [96, 97, 98, 99]
+
+
+@pytest.mark.covers("N11", "P2")
+def test_the_tip_follows_what_is_committed() -> None:
+    """The others commit another block than the one voted for: it is executed, and votes go on above it."""
+    talk = Conversation()
+    mine, theirs = talk.block(), talk.block()
+    talk.propose(mine)
+    said = talk.votes(COMMIT, (0, 2, 3), theirs)
+    assert of_kind(said, Kind.FETCH_BLOCK)
+    talk.answer_block(of_kind(said, Kind.FETCH_BLOCK)[0].to or 0, theirs)
+    assert talk.height == 1
+    above = talk.block([theirs])
+    assert voted(talk.propose(above), PREPARE) == [(0, 2, above.hash)]
+
+
+@pytest.mark.covers("P13", "D01")
+def test_a_restart_forgets_no_vote() -> None:
+    """The same view, the same tip, and the other block is not voted for; what was said is said again to who asks."""
+    talk = Conversation()
+    block, other = talk.block(), talk.block()
+    talk.propose(block)
+    talk.restart()
+    assert not voted(talk.propose(other), PREPARE)
+    talk.boots[3] = 2
+    said = [*talk.status(3), *talk.tick(600), *talk.status(3)]
+    assert set(voted(said, PREPARE)) == {(0, 1, block.hash)}
+    assert voted(talk.votes(PREPARE, (0, 2), block), COMMIT) == [(0, 1, block.hash)]
+
+
+@pytest.mark.covers("K12", "P13")
+def test_nothing_is_voted_for_before_q_minus_1_members_were_heard() -> None:
+    """They might know of votes that this replica has forgotten."""
+    talk = Conversation(introduced=False)
+    block = talk.block()
+    assert not voted(talk.propose(block), PREPARE)
+    talk.status(0)
+    assert not talk.replica.position.may_vote
+    said = talk.status(2)
+    assert voted(said, PREPARE) == [(0, 1, block.hash)], "then it votes for what it has accepted meanwhile"
+
+
+@pytest.mark.covers("P21")
+def test_what_a_member_lacks_is_sent_again() -> None:
+    """To one whose STATUS stands still, in the same view: proposals of the primary's, votes of this view."""
+    talk = Conversation(me=0)
+    talk.submit(talk.transaction())
+    talk.tick(600)
+    said = talk.status(3)
+    assert [item.frame.kind for item in said if item.to == 3] == [Kind.PRE_PREPARE, Kind.PREPARE]
+    assert not [item for item in talk.status(3) if item.to == 3], "not at every STATUS: at the pace of ours"
+
+
+def test_who_has_voted_can_be_told() -> None:
+    """For people who ask why nothing happens: who voted for the block in question, and who asks for another view."""
+    talk = Conversation(me=2)
+    block = talk.block()
+    talk.propose(block)
+    talk.vote(PREPARE, 0, block)
+    talk.ask_for_view(3, 2)
+    assert talk.replica.votes.seen(PREPARE, 0, 1, block.hash) == (0, 2)
+    assert talk.replica.votes.seen(COMMIT, 0, 1, block.hash) == ()
+    assert talk.replica.view_changes.asked() == {3: 2}

@@ -1,0 +1,177 @@
+"""The net has no hole where it matters: classical bugs, planted on purpose, are each caught.
+
+Each is a small change to the replica, made for the length of one test. The same schedule that catches it is played
+with the replica as it is and shows nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+
+from bftnode.protocol import quorums
+from bftnode.protocol.certificates import PREPARE, Vote, VoteSignature, rank_of
+from bftnode.replica import view_change
+from bftnode.replica.agreement import Agreement, VoteRecord
+from bftnode.replica.view_change import ViewChanges
+from bftnode.replica.votes import Contradiction, VoteBook
+from simulations.scenarios import (
+    ancestors_of_the_base,
+    certificate_of_a_later_view,
+    lowest_certificate,
+    two_quorums,
+)
+from simulations.simulation import play
+from simulations.swarm import draw
+from simulations.world import Violation
+
+
+@contextmanager
+def quorum_of_2f() -> Iterator[None]:
+    """2f, where a quorum is 2f+1 of 3f+1: two quorums need not share a correct member."""
+    with patch.object(quorums, "quorum", lambda n: 2 * quorums.max_faulty(n)):
+        yield
+
+
+@contextmanager
+def a_vote_counted_twice() -> Iterator[None]:
+    """A vote that is sent again, under a fresh number, counts again."""
+    add = VoteBook.add
+
+    def add_again(
+        self: VoteBook, phase: int, vote: Vote, ballot: VoteSignature, *, own: bool = False
+    ) -> Contradiction | None:
+        height = self._heights.get(vote.seq)
+        tally = height.tallies.get((phase, vote.view, vote.block)) if height is not None else None
+        if tally is None or ballot.sender not in tally:
+            return add(self, phase, vote, ballot, own=own)
+        if len(tally) < self._members.n:
+            assert height is not None
+            pretended = 100 + len(tally)
+            tally[pretended] = ballot
+            height.by_sender[phase, pretended] = [(phase, vote.view, vote.block)]
+        return None
+
+    with patch.object(VoteBook, "add", add_again):
+        yield
+
+
+@contextmanager
+def the_lowest_certificate_chosen() -> Iterator[None]:
+    """NEW-VIEW builds on the lowest certificate that was reported."""
+    with patch.object(view_change, "base_of", lambda them: min((item.certificate for item in them), key=rank_of)):
+        yield
+
+
+@contextmanager
+def a_vote_before_it_is_durable() -> Iterator[None]:
+    """The vote leaves; the journal does not hear of it."""
+    cast = Agreement._vote
+
+    def cast_unrecorded(self: Agreement, phase: int, seq: int, block: bytes) -> None:
+        def forget(name: str, value: VoteRecord) -> None:
+            assert name in ("prepare", "commit")
+            assert value.block == block
+
+        with patch.object(self._voice, "persist", forget):
+            cast(self, phase, seq, block)
+
+    with patch.object(Agreement, "_vote", cast_unrecorded):
+        yield
+
+
+@contextmanager
+def ancestors_of_the_base_voted_for_again() -> Iterator[None]:
+    """TRAP 1: in a new view every block up to the base is voted for again, one by one."""
+    settle, cast = Agreement.settle, Agreement._vote
+
+    def settle_one_by_one(self: Agreement) -> None:
+        def vote(phase: int, seq: int, block: bytes) -> None:
+            path = self._chain.path(block)
+            if phase == PREPARE and block == self.base[1] and isinstance(path, list):
+                self.accepted = {entry.block.seq: entry.block.hash for entry in path}
+                for entry in path[:-1]:
+                    cast(self, PREPARE, entry.block.seq, entry.block.hash)
+            cast(self, phase, seq, block)
+
+        with patch.object(self, "_vote", vote):
+            settle(self)
+
+    with patch.object(Agreement, "settle", settle_one_by_one):
+        yield
+
+
+@contextmanager
+def a_certificate_of_a_later_view_ignored() -> Iterator[None]:
+    """TRAP 3: who learns that its view is over goes on in it."""
+    with patch.object(ViewChanges, "end_view", lambda self, view: None):
+        yield
+
+
+@contextmanager
+def proposals_outlive_their_view() -> Iterator[None]:
+    """What was proposed in the view before is compared with what is proposed in this one."""
+    with patch.object(Agreement, "leave_view", lambda self: self._waiting.clear()):
+        yield
+
+
+Bug = Callable[[], "contextmanager[None]"]
+
+PLANTED = [
+    pytest.param(
+        quorum_of_2f, two_quorums.play, {"certificate", "agreement"}, id="quorum of 2f", marks=pytest.mark.covers("P1")
+    ),
+    pytest.param(
+        the_lowest_certificate_chosen,
+        lowest_certificate.play,
+        {"agreement"},
+        id="lowest certificate",
+        marks=pytest.mark.covers("V18", "P5"),
+    ),
+    pytest.param(
+        ancestors_of_the_base_voted_for_again,
+        ancestors_of_the_base.play,
+        {"agreement"},
+        id="ancestors of the base",
+        marks=pytest.mark.covers("P4"),
+    ),
+    pytest.param(
+        a_certificate_of_a_later_view_ignored,
+        certificate_of_a_later_view.play,
+        {"view-over"},
+        id="certificate of a later view",
+        marks=pytest.mark.covers("P10"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("bug", "scenario", "names"), PLANTED)
+def test_a_directed_schedule_catches_it(bug: Bug, scenario: Callable[[], None], names: set[str]) -> None:
+    """The schedule that a bug needs is written down; without the bug the same schedule is harmless."""
+    with bug(), pytest.raises(Violation) as caught:
+        scenario()
+    assert caught.value.name in names
+    scenario()
+
+
+RANDOM = [
+    pytest.param(quorum_of_2f, {"certificate", "agreement"}, range(5), id="quorum of 2f"),
+    pytest.param(a_vote_counted_twice, {"certificate", "agreement"}, range(60), id="vote counted twice"),
+    pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(60), id="lowest certificate"),
+    pytest.param(a_vote_before_it_is_durable, {"durable"}, range(5), id="vote before it is durable"),
+    pytest.param(a_certificate_of_a_later_view_ignored, {"view-over"}, range(60), id="certificate of a later view"),
+    pytest.param(proposals_outlive_their_view, {"framed", "evidence"}, range(40), id="proposals outlive their view"),
+]
+
+
+@pytest.mark.covers("P1", "P2", "P5", "P13", "V18")
+@pytest.mark.parametrize(("bug", "names", "seeds"), RANDOM)
+def test_a_few_dozen_seeds_catch_it(bug: Bug, names: set[str], seeds: range) -> None:
+    """The swarm finds these without being told where to look (and finds nothing in the same seeds without them)."""
+    with bug():
+        caught = next((outcome for outcome in (play(draw(seed, (4, 7))) for seed in seeds) if outcome.violation), None)
+    assert caught is not None, f"{len(seeds)} seeds do not notice"
+    assert caught.violation is not None
+    assert caught.violation.name in names
+    assert play(draw(caught.seed, (4, 7))).violation is None

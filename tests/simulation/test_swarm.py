@@ -1,0 +1,101 @@
+"""Seeds: fresh ones, those that once failed, and that a seed is one run and no other.
+
+`python -m simulations` plays more of them; a seed that fails there is added to regression_seeds.txt, for ever.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from simulations.adversaries import BEHAVIOURS, TWINS
+from simulations.campaign import main, report
+from simulations.simulation import Simulation, play
+from simulations.swarm import SIZES, draw
+
+HERE = Path(__file__).parent
+FRESH = 160
+CHUNK = 20
+
+
+def regression_seeds() -> list[tuple[int, tuple[int, ...]]]:
+    found = []
+    for line in (HERE / "regression_seeds.txt").read_text(encoding="ascii").splitlines():
+        if line and not line.startswith("#"):
+            seed, sizes = line.split("|")[:2]
+            found.append(
+                (int(seed), tuple(int(size) for size in sizes.split(",")) if sizes.strip() != "all" else SIZES)
+            )
+    return found
+
+
+@pytest.mark.covers("V13", "V15", "V16", "N19", "V14")
+@pytest.mark.parametrize("first", range(0, FRESH, CHUNK))
+def test_seeds(first: int) -> None:
+    """Unkind worlds stay safe; when they become kind, everything that correct clients asked for is done."""
+    for seed in range(first, first + CHUNK):
+        outcome = play(draw(seed))
+        assert outcome.violation is None, report(seed, SIZES)
+
+
+@pytest.mark.parametrize(("seed", "sizes"), regression_seeds())
+def test_seeds_that_failed_once(seed: int, sizes: tuple[int, ...]) -> None:
+    """What was found stays found."""
+    assert play(draw(seed, sizes)).violation is None, report(seed, sizes)
+
+
+@pytest.mark.covers(
+    "N01", "N02", "N03", "N05", "N07", "N08", "N09", "N10", "N11", "N12", "N13", "N16", "N17", "N18", "N20",
+    "V01", "V02", "V04", "V05", "V06", "V07", "V08", "V10", "V11", "K05", "K06", "K07", "R01", "R09", "R10", "R14",
+    "R15", "O02", "O12", "X07",
+)  # fmt: skip
+@pytest.mark.parametrize("behaviour", [*BEHAVIOURS, TWINS, "all"])
+def test_each_adversary(behaviour: str) -> None:
+    """f members with one behaviour (or with all of them), in good weather and in bad: safe, live, nobody framed."""
+    names = tuple(BEHAVIOURS) if behaviour == "all" else (behaviour,)
+    for number in range(6):
+        random = Random(f"{behaviour} {number}")
+        plan = draw(random.randrange(10**6), (7,) if number == 5 else (4,))
+        f = (plan.n - 1) // 3
+        liars = dict.fromkeys(random.sample(range(plan.n), f), names)
+        faults = {} if number % 2 else plan.faults
+        plan = replace(plan, liars=liars, amnesiacs=(), faults=faults, unkind_ms=min(plan.unkind_ms, 5000))
+        outcome = Simulation(plan).run()
+        assert outcome.violation is None, f"{plan}: {outcome.violation}"
+
+
+@pytest.mark.covers("R17", "K10")
+def test_a_seed_is_one_run() -> None:
+    """The same seed gives the same trace, here again and in processes that hash otherwise."""
+    seeds = (3, 11, 21)
+    here = [play(draw(seed)).trace for seed in seeds]
+    assert here == [play(draw(seed), remember=100).trace for seed in seeds], "looking on changes nothing"
+    assert len(set(here)) == len(seeds)
+    script = f"from simulations.campaign import outcomes; print(*[o.trace for o in outcomes({seeds})])"
+    for hash_seed in ("0", "1", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, cwd=HERE.parent.parent, capture_output=True, check=True
+        )
+        assert done.stdout.decode().split() == here, f"PYTHONHASHSEED={hash_seed} changes the run"
+
+
+def test_real_signatures_change_nothing_but_the_time() -> None:
+    """The modelled signatures stand for Ed25519: the same plan is as safe and as live with the real ones."""
+    outcome = Simulation(draw(1, (4,)), real_crypto=True).run()
+    assert outcome.violation is None
+    assert outcome.height > 0
+
+
+def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 and a line of progress; with --seed the story of one run."""
+    assert main(["--seeds", "3", "--n", "4"]) == 0
+    assert "3/3 seeds, 0 violations" in capsys.readouterr().out
+    assert main(["--seed", "5", "--trace"]) == 0
+    told = capsys.readouterr().out
+    assert "the world becomes kind" in told
+    assert "nothing was violated" in told
