@@ -84,7 +84,6 @@ class Link:
             return
         if self._outbox_bytes <= INLINE_BYTES:
             batch, _ = self._take()
-            self.frames_out += len(batch)
             if self._stream.send_now(join_frames(batch)):
                 return
         self._writer_idle.unpark()
@@ -98,6 +97,7 @@ class Link:
             batch.append(frame)
             size += len(frame)
         self._outbox_bytes -= size
+        self.frames_out += len(batch)  # before it is sent: the peer may have it before this task goes on
         return batch, size
 
     def _make_room(self) -> int:
@@ -169,7 +169,6 @@ class Link:
             while self._outbox:
                 batch, _ = self._take()
                 await self._stream.send(join_frames(batch))
-                self.frames_out += len(batch)
             self._writing = False
 
     def check(self, now: float, wall: float) -> None:
