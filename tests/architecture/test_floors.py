@@ -1,4 +1,4 @@
-"""The house has floors: who may import whom, and what thinking may not look at (docs/house.md)."""
+"""The house has floors: who may import whom, and what thinking may not look at (ARCHITECTURE.md)."""
 
 import ast
 import sys
@@ -73,7 +73,7 @@ def test_a_room_invites_only_its_own_guests(path: Path) -> None:
     third = {name.split(".")[0] for name in imports(path)} - known
     if room in GUESTS or room == "simulations":
         extra = third - GUESTS.get(room, set())
-        assert not extra, f"{path}: {room} may not use {', '.join(sorted(extra))} (docs/house.md, the table of rooms)"
+        assert not extra, f"{path}: {room} may not use {', '.join(sorted(extra))} (ARCHITECTURE.md)"
 
 
 @pytest.mark.covers("R17", "P37", "K10")
