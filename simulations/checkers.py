@@ -18,7 +18,7 @@ from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, PrePrepare, ViewChange, open_body
 from bftnode.protocol.transactions import Transaction
-from bftnode.replica.agreement import VoteRecord
+from bftnode.replica.agreement import NO_VOTE, VoteRecord
 from bftnode.replica.chain import BLOCKS_MAX
 from bftnode.replica.checkpoints import KEPT_PER_MEMBER
 from bftnode.replica.core import Replica
@@ -78,6 +78,7 @@ class Judge:
         self._stood: dict[int, tuple[int, bool]] = {}  # member -> (view, active)
         self._ranks: dict[int, tuple[int, int, int]] = {}
         self._valid: dict[bytes, None] = {}
+        self._bases: dict[bytes, tuple[int, int]] = {}  # NEW-VIEW -> (view, height of its base)
         self._turns = 0
         self.refusals: dict[str, int] = {}
 
@@ -169,13 +170,42 @@ class Judge:
             raise Violation("said-once", f"{node.name}: two different {Kind(kind).name}s at view {view}, height {seq}")
 
     def _durable_vote(self, node: Judged, phase: int, vote: Vote) -> None:
-        name = "prepare" if phase == PREPARE else "commit"
-        raw = node.disk.journal.get(name)
-        record = None if raw is None else decode(raw, VoteRecord, 128)
-        if record is None or (record.view, record.seq) < (vote.view, vote.seq):
+        """A COMMIT is on record, with its block and with a certificate that says as much; a PREPARE is, or the node
+        will know after a crash that it may have been (decision 009)."""
+        record = _recorded(node, "prepare" if phase == PREPARE else "commit")
+        said = (vote.view, vote.seq)
+        if phase == PREPARE and (record.view, record.seq) < said <= self._vouched(node):
+            return
+        if (record.view, record.seq) < said:
             raise Violation("durable", f"{node.name} may forget its {Kind(phase).name} at {vote.view}/{vote.seq} (P13)")
-        if (record.view, record.seq) == (vote.view, vote.seq) and record.block != vote.block:
+        if (record.view, record.seq) == said and record.block != vote.block:
             raise Violation("durable", f"{node.name} remembers another {Kind(phase).name} than it casts")
+        if phase == COMMIT:
+            raw = node.disk.journal.get("highest")
+            if raw is None or decode(raw, Certificate, 1 << 20).rank < (*said, PREPARE):
+                raise Violation("durable", f"{node.name} may forget the certificate for its COMMIT at {said}")
+            if not node.disk.durable(vote.block, vote.seq):
+                raise Violation("durable", f"{node.name} may forget the block of its COMMIT at {said}")
+
+    def _vouched(self, node: Judged) -> tuple[int, int]:
+        """Up to which (view, height) a node that restarts with what its disk has now keeps quiet."""
+        view = decode(node.disk.journal["view"], ViewRecord, 64).view if "view" in node.disk.journal else 0
+        base = 0
+        if view:
+            raw = node.disk.journal["new_view"]
+            if raw not in self._bases:
+                body = open_body(open_frame(raw))
+                assert isinstance(body, NewView), "journalled as such"
+                reports = [open_body(open_frame(item)) for item in body.view_changes]
+                ranked = [item.certificate for item in reports if isinstance(item, ViewChange) and item.certificate]
+                self._bases[raw] = body.view, max(ranked, key=rank_of).seq if ranked else 0
+            opened, base = self._bases[raw]
+            if opened != view:
+                return (0, 0)
+        commit = _recorded(node, "commit")
+        if commit.view == view:
+            base = max(base, commit.seq)
+        return view, base + self._members.parameters.window
 
     def on_accuse(self, node: Judged, accuse: Accuse) -> None:
         """Nobody correct is ever accused, and every accusation holds for a third party (O12, X07)."""
@@ -202,6 +232,10 @@ class Judge:
 
     # ---- how it stands
 
+    def on_start(self, node: Judged) -> None:
+        """A certificate that it learnt and promised nothing with may be forgotten in a crash."""
+        self._ranks.pop(node.member, None)
+
     def on_turn(self, node: Judged) -> None:
         """Views and certificates only rise; nobody correct stops; nothing grows without bound."""
         self._turns += 1
@@ -215,6 +249,9 @@ class Judge:
             raise Violation("view-monotone", f"{node.name} goes from {self._stood[node.member]} back to {stands}")
         self._stood[node.member] = stands
         rank = rank_of(position.highest)
+        commit = node.replica.agreement.last_commit
+        if commit.seq and rank < (commit.view, commit.seq, PREPARE):
+            raise Violation("certificate-monotone", f"{node.name}: {rank} after COMMIT at {commit.view}/{commit.seq}")
         if rank < self._ranks.get(node.member, rank):
             raise Violation("certificate-monotone", f"{node.name}: {rank} after {self._ranks[node.member]}")
         self._ranks[node.member] = rank
@@ -250,6 +287,11 @@ class Judge:
         for name, (size, bound) in sizes.items():
             if size > bound:
                 raise Violation("bounded", f"{node.name} keeps {size} {name}; the bound is {bound}")
+
+
+def _recorded(node: Judged, name: str) -> VoteRecord:
+    raw = node.disk.journal.get(name)
+    return NO_VOTE if raw is None else decode(raw, VoteRecord, 128)
 
 
 def _ballots(tallies: Mapping[tuple[int, int, bytes], Mapping[int, object]]) -> int:

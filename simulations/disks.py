@@ -1,11 +1,13 @@
-"""A disk that honours the contract of effects.py: a turn is durable as a whole or not at all, and executes its blocks.
+"""A disk that honours the contract of effects.py: what is left behind and what is promised become durable together.
 
-It keeps what storage keeps (journal, stored blocks, log with certificates, state, digest) in memory. It can be copied
-and put back (a machine restored from an old snapshot, faults.md D07) and wiped (D08).
+It keeps what storage keeps (journal, stored blocks, log with certificates, state, digest) in memory. `journal` and
+`stored` are what is durable; the log and the state run ahead of it, as in production, until `sync`, and `lose` takes
+back what was not written. It can be copied and put back (a machine restored from an old snapshot, faults.md D07) and
+wiped (D08).
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from bftnode.apps.contract import StateDigest
 from bftnode.apps.execution import CLIENT_PREFIX, Executor, advance_digest
@@ -44,7 +46,7 @@ class MapState:
 
 
 class Committed(NamedTuple):
-    """A block that became durable and executed."""
+    """A block that was executed."""
 
     effect: AppendBlock
     executed: Executed
@@ -52,8 +54,16 @@ class Committed(NamedTuple):
     digest: bytes
 
 
+class _Before(NamedTuple):
+    """What executing a block changed, as it was."""
+
+    state: dict[bytes, bytes | None]
+    digest: StateDigest
+    frontier: Frontier
+
+
 class Image(NamedTuple):
-    """Everything on a disk at one moment."""
+    """Everything on a disk at one moment, durable."""
 
     journal: dict[str, bytes]
     stored: dict[bytes, Block]
@@ -76,10 +86,13 @@ class Disk:
         self._state = MapState()
         self._digest = StateDigest()
         self._frontier = Frontier()
+        self._behind: list[Persist | StoreBlock | DropBlocks] = []
+        self._ahead: list[_Before] = []  # one for each block of the log that is not durable yet
         self.wipe()
 
     def wipe(self) -> None:
         """A new disk."""
+        self._behind, self._ahead = [], []
         self.journal = {}
         self.stored = {}
         self.log = [(genesis_block(self._members.chain_id), None)]
@@ -90,31 +103,64 @@ class Disk:
 
     @property
     def height(self) -> int:
+        """Of the last block that was executed."""
         return self.log[-1][0].seq
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything is durable."""
+        return not self._behind and not self._ahead
+
+    def durable(self, block: bytes, seq: int) -> bool:
+        """Whether this block would be found after a crash, or its height is decided in the log as it is written."""
+        return block in self.stored or seq <= self.log[-1 - len(self._ahead)][0].seq
 
     # ---- the durable write
 
     def commit(self, effects: Iterable[Effect]) -> list[Committed]:
-        """Make the durable effects of a turn durable; what its blocks did, in order of height."""
+        """Execute the blocks of a turn and make all of it durable; what the blocks did, in order of height."""
+        committed = self.leave(effects)
+        self.sync()
+        return committed
+
+    def leave(self, effects: Iterable[Effect]) -> list[Committed]:
+        """Execute the blocks of a turn; what it makes durable waits for `sync`."""
         committed: list[Committed] = []
-        dropped: list[bytes] = []
         for effect in effects:
+            match effect:
+                case Persist() | StoreBlock() | DropBlocks():
+                    self._behind.append(effect)
+                case AppendBlock():
+                    committed.append(self._execute(effect))
+                case _:
+                    pass
+        return committed
+
+    def sync(self) -> None:
+        """Write all that waits."""
+        for effect in self._behind:
             match effect:
                 case Persist():
                     self.journal[effect.name] = effect.value
                 case StoreBlock():
                     self.stored[effect.block.hash] = effect.block
-                case AppendBlock():
-                    committed.append(self._append(effect))
                 case DropBlocks():
-                    dropped.extend(effect.hashes)
+                    for block in effect.hashes:
+                        self.stored.pop(block, None)
                 case _:
-                    pass
-        for block in dropped:
-            self.stored.pop(block, None)
-        return committed
+                    assert_never(effect)
+        self._behind, self._ahead = [], []
 
-    def _append(self, effect: AppendBlock) -> Committed:
+    def lose(self) -> None:
+        """A crash: what was not written is gone."""
+        self._behind = []
+        for before in reversed(self._ahead):
+            self.log.pop()
+            self._state.apply(before.state)
+            self._digest, self._frontier = before.digest, before.frontier
+        self._ahead = []
+
+    def _execute(self, effect: AppendBlock) -> Committed:
         block, head = effect.block, self.log[-1][0]
         assert (block.seq, block.parent) == (head.seq + 1, head.hash), "a block follows the head"
         assert effect.certificate is None or (effect.certificate.seq, effect.certificate.block) == (
@@ -127,6 +173,8 @@ class Disk:
         execution = self._executor.execute(
             block.seq, block.header.time_ms, self._frontier.size, effect.transactions, self._state
         )
+        before = {key: self._state.get(key) for key in execution.changes}
+        self._ahead.append(_Before(before, self._digest.copy(), self._frontier))
         advance_digest(self._digest, execution.changes, self._state)
         self._state.apply(execution.changes)
         self.log.append((block, effect.certificate))
@@ -148,6 +196,7 @@ class Disk:
 
     def recover(self) -> Recovered:
         """What the replica wakes up with."""
+        assert self.settled, "what was not written was lost"
         clients = {
             key[len(CLIENT_PREFIX) :]: ClientWindow.load(decode(value, ClientRecord, 4096))
             for key, value in self._state.scan(CLIENT_PREFIX, bytes((CLIENT_PREFIX[0] + 1,)), 1_000_000)
@@ -172,6 +221,7 @@ class Disk:
         return tuple(pack_block(self.log[seq][0]) for seq in range(first, best[0] + 1)), best[1]
 
     def read_block(self, block: bytes) -> Packed | None:
+        """The block of this hash, stored or in the log."""
         stored = self.stored.get(block)
         if stored is None:
             stored = next((item for item, _ in self.log[1:] if item.hash == block), None)
@@ -180,16 +230,19 @@ class Disk:
     # ---- an old copy
 
     def image(self) -> Image:
+        """A copy of what is durable."""
+        written = len(self.log) - len(self._ahead)
+        state = MapState(dict(self._state.entries))
+        for before in reversed(self._ahead):
+            state.apply(before.state)
+        last = self._ahead[0] if self._ahead else _Before({}, self._digest, self._frontier)
         return Image(
-            dict(self.journal),
-            dict(self.stored),
-            list(self.log),
-            dict(self._state.entries),
-            self._digest.copy(),
-            self._frontier,
+            dict(self.journal), dict(self.stored), self.log[:written], state.entries, last.digest.copy(), last.frontier
         )
 
     def put_back(self, image: Image) -> None:
+        """An old copy in place of what is there."""
+        self._behind, self._ahead = [], []
         self.journal = dict(image.journal)
         self.stored = dict(image.stored)
         self.log = list(image.log)

@@ -39,10 +39,14 @@ class Faults:
             "primary cut": self._primary_cut,
             "storm": self._storm,
             "slow disk": self._slow_disk,
+            "stop": self._stop,
+            "power cut": self._power_cut,
         }
         for name, count in plan.faults.items():
             for _ in range(count):
                 self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, actions[name])
+        for node in [*self._nodes, *self._twins]:
+            node.behind_ms = plan.behind_ms
         for member in plan.amnesiacs:
             kept = dice.randint(0, plan.unkind_ms - 2)
             self._world.after(kept, self._keep_image, self._nodes[member])
@@ -79,6 +83,19 @@ class Faults:
     def _down(self, node: Node) -> None:
         node.crash()
         self._world.after(self._random.choice((1, 100, 1000, 4000)), self._up, node)
+
+    def _stop(self) -> None:
+        """A member is stopped in order, as for an upgrade."""
+        node = self._random.choice(self._mortal)
+        node.stop()
+        self._world.after(self._random.choice((1, 100, 1000)), self._up, node)
+
+    def _power_cut(self) -> None:
+        """Many or all machines die at once (T12)."""
+        dice = self._random
+        for node in dice.sample(self._mortal, dice.randint((len(self._mortal) + 1) // 2, len(self._mortal))):
+            node.crash()
+            self._world.after(dice.choice((1, 100, 1000)), self._up, node)
 
     def _up(self, node: Node) -> None:
         if not node.up:

@@ -1,11 +1,12 @@
 """One replica in the small world, driven exactly as effects.py says: step, make durable, then speak.
 
-A turn takes everything that is waiting. While its write is on the way to the disk nothing else is stepped; a crash
-in between loses the whole turn, a crash after it may lose any part of what was to be said.
+A turn takes everything that is waiting. While what it promises is on the way to the disk nothing else is stepped; a
+crash in between loses the whole turn and what was left behind before it, a crash after it may lose any part of what
+was to be said. A turn that promises nothing speaks at once; what it leaves behind is written some milliseconds later.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from bftnode.apps.execution import Executor
@@ -17,24 +18,23 @@ from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
     Accuse,
     Answer,
-    AppendBlock,
     Broadcast,
-    DropBlocks,
     Effect,
     Note,
     Persist,
     ReadBlock,
     ReadRun,
     Send,
-    StoreBlock,
 )
-from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Submitted, Tick
+from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.position import Timing
 from simulations.checkers import Judge
 from simulations.disks import Disk
 from simulations.network import Network
 from simulations.words import in_words
 from simulations.world import WALL_MS, Violation, World
+
+BEHIND_MS_MAX = 20
 
 TURNS_A_MOMENT_MAX = 2000
 TICKS_A_MOMENT_MAX = 3
@@ -93,6 +93,7 @@ class Node:
         self.timing = timing
         self.up = False
         self.writes = 0
+        self.behind_ms = BEHIND_MS_MAX  # how long what is left behind waits for its write, at most
         self.sync_delay_ms: Callable[[], int] = _at_once
         self.crash_after_sends: int | None = None  # the next turn speaks so many messages and dies
         self.answers: Callable[[Node, Answer], None] | None = None
@@ -133,6 +134,7 @@ class Node:
             self._now(),
             self.timing,
         )
+        self.judge.on_start(self)
         self.world.tell(self.name, f"starts in view {self._replica.position.view} at height {self.disk.height}")
         self.network.link(self.place)
         self.put(Tick())
@@ -143,6 +145,20 @@ class Node:
             return
         self.world.tell(self.name, "crashes" + (" during a write" if self._writing else ""))
         self.world.note(b"crash", bytes((self.place,)))
+        self.disk.lose()
+        self._die()
+
+    def stop(self) -> None:
+        """SIGTERM: what was left behind is written, and a word that this is all."""
+        if not self.up or self._writing:
+            self.crash()
+            return
+        self.world.tell(self.name, "stops")
+        self.world.note(b"stop", bytes((self.place,)))
+        self.disk.commit(self._step(self.replica, Stopping(), self._now()))
+        self._die()
+
+    def _die(self) -> None:
         self.life += 1
         self.up = self._writing = False
         self._inbox = []
@@ -199,14 +215,42 @@ class Node:
             self._record(event)
             effects += self._step(replica, event, now)
         self._set_alarm()
+        settled = self.disk.settled
+        promises = any(isinstance(effect, Persist) and not effect.behind for effect in effects)
+        if not promises and not self._speak(effects):
+            self.crash()
+            return
+        for committed in self.disk.leave(effects):
+            block = committed.effect.block
+            self.world.note(b"append", bytes((self.place,)), block.hash)
+            if self.world.telling:
+                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
+            self.judge.on_committed(self, committed)
+            self._inbox.append(committed.executed)
+        if promises:
+            self._write(effects, effects)
+            return
+        if settled and not self.disk.settled:
+            self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
+        if any(isinstance(effect, ReadRun | ReadBlock) for effect in effects) and not self.disk.settled:
+            self._write((), effects)
+            return
+        self._carry_out(effects)
+
+    def _write_behind(self, life: int, writes: int) -> None:
+        """Nothing was written since: nobody took along what was left behind."""
+        if life == self.life and writes == self.writes and not self._writing:
+            self._write((), ())
+
+    def _write(self, to_say: Sequence[Effect], effects: Sequence[Effect]) -> None:
+        """Write everything; nothing is stepped until it is there. Then it is said."""
         self._writing = True
-        if any(isinstance(effect, Persist | StoreBlock | AppendBlock | DropBlocks) for effect in effects):
-            self.writes += 1
-            delay = self.sync_delay_ms()
-            if delay:
-                self.world.after(delay, self._written, self.life, effects)
-                return
-        self._written(self.life, effects)
+        self.writes += 1
+        delay = self.sync_delay_ms()
+        if delay:
+            self.world.after(delay, self._written, self.life, to_say, effects)
+        else:
+            self._written(self.life, to_say, effects)
 
     def _step(self, replica: Replica, event: Event, now: Now) -> list[Effect]:
         try:
@@ -252,29 +296,27 @@ class Node:
                     world.tell(self.name, f"<- client {names}")
             case Tick():
                 world.note(b"tick", place)
-            case Linked() | Executed() | RunRead() | BlockRead():
+            case Linked() | Executed() | RunRead() | BlockRead() | Stopping():
                 pass
             case _:
                 assert_never(event)
 
     # ---- effects
 
-    def _written(self, life: int, effects: list[Effect]) -> None:
-        """The turn is durable: now it is spoken, and what was executed and read goes back in."""
+    def _written(self, life: int, to_say: Sequence[Effect], effects: Sequence[Effect]) -> None:
+        """Everything is durable: now what was promised is spoken."""
         if life != self.life:
             return
-        for committed in self.disk.commit(effects):
-            block = committed.effect.block
-            self.world.note(b"append", bytes((self.place,)), block.hash)
-            if self.world.telling:
-                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
-            self.judge.on_committed(self, committed)
-            self._inbox.append(committed.executed)
+        self.disk.sync()
         self._writing = False
-        self.judge.on_turn(self)
-        if not self._speak(effects):
+        if not self._speak(to_say):
             self.crash()
             return
+        self._carry_out(effects)
+
+    def _carry_out(self, effects: Sequence[Effect]) -> None:
+        """What is read goes back in; the rest is told."""
+        self.judge.on_turn(self)
         for effect in effects:
             match effect:
                 case ReadRun():
@@ -297,9 +339,11 @@ class Node:
         if not self._running:
             self._run()
 
-    def _speak(self, effects: list[Effect]) -> bool:
+    def _speak(self, effects: Sequence[Effect]) -> bool:
         """Send what the turn says; whether the node is still alive after it."""
         others = [member for member in range(self.members.n) if member != self.member]
+        if not any(isinstance(effect, Send | Broadcast) for effect in effects):
+            return True
         left, self.crash_after_sends = self.crash_after_sends, None
         for effect in effects:
             match effect:

@@ -37,6 +37,7 @@ class Plan:
     run_blocks_max: int
     disk_delay_max_ms: int
     disk_stall_ms: int
+    behind_ms: int  # how long what promises nothing waits for its write
     wall_offset_max_ms: int
     allowed_to_rejoin: bool
     liveness_bound_ms: int
@@ -52,11 +53,13 @@ CONSPIRACY = ("equivocating primary", "vote equivocator", "lying view change")
 """What it takes to attack agreement itself, together."""
 
 FAULTS = ("crash", "crash in write", "crash while speaking", "cut", "one-way cut", "primary cut", "storm", "slow disk")
+LATE_FAULTS = ("stop", "power cut")
 
 
 def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
     """The plan of a seed."""
     dice = Random(f"plan {seed}")
+    late = Random(f"plan {seed}, what came later")  # so that an old seed's other dice fall as they fell
     n = dice.choices(sizes, [_WEIGHTS[SIZES.index(size)] if size in SIZES else 1 for size in sizes])[0]
     f = quorums.max_faulty(n)
     faulty = dice.sample(range(n), dice.choice((0, *range(f + 1), f, f)))
@@ -89,7 +92,7 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
         amnesiacs=amnesiacs,
         unkind_ms=unkind_ms,
         weather=_weather(dice),
-        faults=_faults(dice, unkind_ms),
+        faults=_faults(dice, unkind_ms) | _late_faults(late, unkind_ms),
         transactions=dice.randint(2, 6) if n > 7 else dice.randint(4, 24),
         odd=dice.choice((0.0, 0.2, 0.5)),
         retry_ms=dice.choice((400, 1200)),
@@ -97,6 +100,7 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
         run_blocks_max=dice.choice((1, 2, 4, 256)),
         disk_delay_max_ms=dice.choice((0, 0, 0, 3, 20)),
         disk_stall_ms=dice.choice((0, 0, 500, 3000)),
+        behind_ms=late.choice((1, 20, 20, 300)),
         wall_offset_max_ms=dice.choice((0, 30, 90)),
         allowed_to_rejoin=dice.random() < 0.5,
         liveness_bound_ms=40 * timing.view_change_timeout_max_ms + 20_000,
@@ -139,3 +143,7 @@ def _faults(dice: Random, unkind_ms: int) -> dict[str, int]:
     most = 2 + unkind_ms // 2000
     chosen = [fault for fault in FAULTS if dice.random() < 0.3]
     return {fault: dice.randint(1, most) for fault in chosen}
+
+
+def _late_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
+    return {fault: dice.randint(1, 2 + unkind_ms // 2000) for fault in LATE_FAULTS if dice.random() < 0.3}

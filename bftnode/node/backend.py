@@ -203,6 +203,7 @@ class NodeBackend:
     async def entries(self, first: int, limit: int) -> tuple[int, list[Entry]]:
         """(entries in the log, those from `first` on)."""
         assert self._driver is not None, "introduced"
+        await self._driver.settle()
         found = await trio.to_thread.run_sync(self._storage.entries, first, limit)
         page: list[Entry] = []
         size = 0
@@ -215,6 +216,8 @@ class NodeBackend:
 
     async def receipt(self, index: int) -> Receipt:
         """Raises Refused(NOT_FOUND)."""
+        assert self._driver is not None, "introduced"
+        await self._driver.settle()
         receipt = await trio.to_thread.run_sync(self._storage.receipt, index)
         if receipt is None:
             raise Refused(Reason.NOT_FOUND, f"no certified block holds entry {index} yet")
@@ -222,6 +225,8 @@ class NodeBackend:
 
     async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
         """Raises Refused(NOT_FOUND)."""
+        assert self._driver is not None, "introduced"
+        await self._driver.settle()
         found = await trio.to_thread.run_sync(self._storage.block_at, seq)
         if found is None:
             raise Refused(Reason.NOT_FOUND, f"no block of height {seq} is committed here")
@@ -305,7 +310,7 @@ class NodeBackend:
                 self._answer(transaction.id, kept or encode(Reject(transaction.id, str(reason))), final=True)
 
     def executed(self, results: Sequence[TransactionResult]) -> None:
-        """A block was executed, durably."""
+        """A block was executed."""
         mail: dict[Subscriber, list[bytes]] = {}
         for result in results:
             subscribers = self._waiting.get(result.transaction)

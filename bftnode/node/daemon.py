@@ -225,8 +225,8 @@ class Daemon:
             timer = threading.Timer(self._config.shutdown.grace_ms / 1000, os._exit, (EXIT_FAILURE,))
             timer.daemon = True
             timer.start()
-            # Every turn is durable before it is spoken of, so there is nothing to save: connections end, the turn
-            # that is being written ends, and that is all. Work in threads is waited for.
+            # Every promise is durable before it is made, so there is little to save: connections end, the turn that
+            # is being written ends, what was left behind is written. Work in threads is waited for.
             self._scope.cancel()
 
     def _reload(self) -> None:

@@ -1,14 +1,15 @@
 """The driver: it carries out the replica's effects, in the order that effects.py promises.
 
-A turn: take what is waiting, step the replica through it, write everything durable in one transaction in a worker
-thread, and only then speak, answer and report. One `await` stands between thinking and speaking, and it is
-the promise itself (docs/protocol.md, "What must survive a crash"). While the disk is full the turn waits: nothing
-is said that is not durable, reads go on, and the same turn is written again until there is room.
+A turn: take what is waiting, step the replica through it, execute what it committed, write what it promises in one
+transaction in a worker thread, and only then speak. One `await` stands between thinking and promising, and it is the
+promise itself (docs/protocol.md, "What must survive a crash"). A turn that promises nothing speaks at once, and what
+it leaves behind goes into the next promise's transaction, or into one of its own a little later (decision 009). While
+the disk is full the promise waits: reads go on, and the same turn is written again until there is room.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol, assert_never
 
 import trio
@@ -32,9 +33,20 @@ from bftnode.replica.effects import (
     Send,
     StoreBlock,
 )
-from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Tick
+from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Stopping, Tick
 from bftnode.storage.errors import DiskFull
 from bftnode.storage.store import Committed, Storage, Turn
+
+BEHIND_MS_MAX = 20
+"""What is left behind is written when no promise takes it along for so long. A crash costs no more than fetching these
+blocks again, and abstaining from some heights."""
+
+BEHIND_BLOCKS_MAX = 64
+"""Blocks left behind; at the bound the turn that reached it waits for its write."""
+
+INLINE_TRANSACTIONS_MAX = 256
+"""A turn's envelopes, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
+the switching would cost as much."""
 
 
 class Mouth(Protocol):
@@ -89,6 +101,9 @@ class Driver:
         self._disk_retry_s = disk_retry_s
         self._now = now
         self._writer = Writer()
+        self._behind = Turn()
+        self._behind_until: float | None = None  # when what is left behind is to be written; None: nothing is
+        self._settled = trio.Event()
         self.turns = 0
         self.disk_full = False
 
@@ -99,9 +114,21 @@ class Driver:
 
     async def run(self) -> None:
         """For ever. Raises what means that this node must stop: a broken disk, a broken belief."""
+        try:
+            await self._live()
+        except trio.Cancelled:
+            self._end_in_order()
+            raise
+
+    async def _live(self) -> None:
         await self._turn([Tick()])
         while True:
-            await self._inbox.wait(self.replica.next_deadline_ms() / 1000)
+            deadline_s = self.replica.next_deadline_ms() / 1000
+            if self._behind_until is not None:
+                deadline_s = min(deadline_s, self._behind_until)
+            await self._inbox.wait(deadline_s)
+            if self._behind_until is not None and trio.current_time() >= self._behind_until:
+                await self._write_behind()
             events = self._inbox.take()
             if self._now().monotonic_ms >= self.replica.next_deadline_ms():
                 events.append(Tick())
@@ -110,6 +137,22 @@ class Driver:
                 await self._turn(events)
             # With everything in memory a turn may finish without waiting for anything: let connections have theirs.
             await trio.lowlevel.checkpoint()
+
+    def _end_in_order(self) -> None:
+        """Leave on record all that was said, so that the next life need not abstain (replica/agreement.py)."""
+        for effect in self.replica.step(Stopping(), self._now()):
+            if isinstance(effect, Persist):
+                self._behind.journal[effect.name] = effect.value
+        with suppress(DiskFull):  # then it is as after a crash
+            self._storage.commit(self._behind)
+
+    async def settle(self) -> None:
+        """Return when the log is written as far as it is executed now."""
+        if self._storage.unwritten:
+            if self._behind_until is not None:
+                self._behind_until = 0.0
+            self._inbox.wake()
+            await self._settled.wait()
 
     async def _verify_envelopes(self, events: list[Event]) -> None:
         """Client signatures in peers' messages are checked before the replica sees them, in a thread if many."""
@@ -127,24 +170,18 @@ class Driver:
         now = self._now()
         for event in events:
             effects += self.replica.step(event, now)
-        turn = Turn()
+        promises = False
+        appends: list[AppendBlock] = []
         out: list[Send | Broadcast] = []
         answers: list[Answer] = []
         reads: list[ReadRun | ReadBlock] = []
         told: list[Note | Accuse] = []
         for effect in effects:
             match effect:
-                case Persist():
-                    turn.journal[effect.name] = effect.value
-                case StoreBlock():
-                    turn.blocks.append(effect.block)
-                    # Storage carries out drops last: what is stored again after a drop of this turn stays.
-                    if effect.block.hash in turn.drops:
-                        turn.drops.remove(effect.block.hash)
+                case Persist() | StoreBlock() | DropBlocks():
+                    promises = self._record(effect) or promises
                 case AppendBlock():
-                    turn.appends.append(effect)
-                case DropBlocks():
-                    turn.drops.extend(effect.hashes)
+                    appends.append(effect)
                 case Send() | Broadcast():
                     out.append(effect)
                 case Answer():
@@ -156,14 +193,39 @@ class Driver:
                 case _:
                     assert_never(effect)
         self.turns += 1
-        committed = await self._persist(turn)
-        if out:
-            with self._mouth.together():
-                for message in out:
-                    if isinstance(message, Send):
-                        self._mouth.send(message.to, message.frame)
-                    else:
-                        self._mouth.broadcast(message.frame)
+        if not promises:
+            self._speak(out)
+        if appends:
+            await self._execute(appends)
+        if promises:
+            await self._write_behind()
+            self._speak(out)
+        self._tell(told, answers)
+        await self._read(reads)
+        if len(self._behind.blocks) > BEHIND_BLOCKS_MAX or self._storage.unwritten > BEHIND_BLOCKS_MAX:
+            await self._write_behind()
+        if self._behind_until is None and not self._is_settled():
+            self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000
+
+    def _record(self, effect: Persist | StoreBlock | DropBlocks) -> bool:
+        """Leave it behind, to be written with what else is; whether it must be durable before this turn speaks."""
+        behind = self._behind
+        match effect:
+            case Persist():
+                behind.journal[effect.name] = effect.value
+                return not effect.behind
+            case StoreBlock():
+                behind.blocks.append(effect.block)
+                # Storage carries out drops last: what is stored again after a drop stays.
+                if effect.block.hash in behind.drops:
+                    behind.drops.remove(effect.block.hash)
+            case DropBlocks():
+                behind.drops.extend(effect.hashes)
+            case _:
+                assert_never(effect)
+        return False
+
+    def _tell(self, told: Sequence[Note | Accuse], answers: Sequence[Answer]) -> None:
         for item in told:
             if isinstance(item, Note):
                 self._ears.noted(item)
@@ -171,21 +233,42 @@ class Driver:
                 self._ears.accused(item)
         if answers:
             self._ears.answered(answers)
-        for block in committed:
-            self._ears.executed(block.results)
-            self._inbox.put(block.executed)
-        for append in turn.appends:
-            self._envelopes.forget(append.block.transactions)
-        for read in reads:
-            await self._read(read)
 
-    async def _persist(self, turn: Turn) -> list[Committed]:
-        """Durable when it returns. Waits for room on the disk as long as it takes."""
-        if not (turn.journal or turn.blocks or turn.appends or turn.drops):
-            return []
+    def _speak(self, out: Sequence[Send | Broadcast]) -> None:
+        if out:
+            with self._mouth.together():
+                for message in out:
+                    if isinstance(message, Send):
+                        self._mouth.send(message.to, message.frame)
+                    else:
+                        self._mouth.broadcast(message.frame)
+
+    async def _execute(self, appends: Sequence[AppendBlock]) -> None:
+        """Execute committed blocks and tell whoever waits for them: a quorum has made them durable."""
+        if sum(len(append.transactions) for append in appends) > INLINE_TRANSACTIONS_MAX:
+            executed = await self._writer.run(self._execute_all, appends)
+        else:
+            executed = self._execute_all(appends)
+        for append, done in zip(appends, executed, strict=True):
+            self._ears.executed(done.results)
+            self._inbox.put(done.executed)
+            self._envelopes.forget(append.block.transactions)
+
+    def _execute_all(self, appends: Sequence[AppendBlock]) -> list[Committed]:
+        return [self._storage.execute(append) for append in appends]
+
+    def _is_settled(self) -> bool:
+        behind = self._behind
+        return not self._storage.unwritten and not (behind.journal or behind.blocks or behind.drops)
+
+    async def _write_behind(self) -> None:
+        """Everything so far is durable when it returns. Waits for room on the disk as long as it takes."""
+        if self._is_settled():
+            self._behind_until = None
+            return
         while True:
             try:
-                committed = await self._writer.run(self._storage.commit, turn)
+                await self._writer.run(self._storage.commit, self._behind)
             except DiskFull as full:
                 if not self.disk_full:
                     self.disk_full = True
@@ -197,14 +280,21 @@ class Driver:
                 self.disk_full = False
                 self._ears.noted(Note("disk_writable_again", {}))
                 self._ears.disk_full(False)
-            return committed
-
-    async def _read(self, read: ReadRun | ReadBlock) -> None:
-        if isinstance(read, ReadBlock):
-            self._inbox.put(BlockRead(read.to, self._storage.read_block(read.block)))
+            self._behind = Turn()
+            self._behind_until = None
+            self._settled.set()
+            self._settled = trio.Event()
             return
-        run = await trio.to_thread.run_sync(self._storage.read_run, read.first)
-        if run is None:
-            self._inbox.put(RunRead(read.to, read.first, (), None))
-        else:
-            self._inbox.put(RunRead(read.to, read.first, run[0], run[1]))
+
+    async def _read(self, reads: Sequence[ReadRun | ReadBlock]) -> None:
+        if reads:
+            await self._write_behind()
+        for read in reads:
+            if isinstance(read, ReadBlock):
+                self._inbox.put(BlockRead(read.to, self._storage.read_block(read.block)))
+                continue
+            run = await trio.to_thread.run_sync(self._storage.read_run, read.first)
+            if run is None:
+                self._inbox.put(RunRead(read.to, read.first, (), None))
+            else:
+                self._inbox.put(RunRead(read.to, read.first, run[0], run[1]))

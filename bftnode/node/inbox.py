@@ -61,6 +61,10 @@ class Inbox:
         self._events.append(event)
         self._wake.set()
 
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self._wake.set()
+
     async def wait(self, deadline_s: float) -> None:
         """Until there is something to do, or the deadline (seconds on trio's clock)."""
         if not self._wake.is_set():

@@ -1,8 +1,10 @@
 """The normal case: propose, accept, prepare, commit (docs/protocol.md, "Normal case, in view v").
 
 Owns the tip, what was accepted in this view, this replica's own votes, and the highest certificate. It votes at
-most once per (view, height) and phase, for ever: `_vote` compares with the durable last vote before it speaks,
-and votes only ever move up. Committing a block commits its ancestors; execution order is the log's.
+most once per (view, height) and phase, for ever: `_vote` compares with the last vote before it speaks, and votes only
+ever move up. A COMMIT is durable before it is sent. A PREPARE need not be (decision 009): up to the height `_vouched`,
+which follows from what is durable, a replica that restarts abstains where it cannot know whether it has voted.
+Committing a block commits its ancestors; execution order is the log's.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,6 +42,15 @@ class VoteRecord(Wire, frozen=True):
 
 
 NO_VOTE = VoteRecord(0, 0, bytes(32))
+
+
+class ClosedRecord(Wire, frozen=True):
+    """Journal record "closed": life `boot` ended in order. Up to (view, seq) an earlier one, that did not, may have
+    cast PREPAREs that are not on record."""
+
+    boot: UInt
+    view: UInt
+    seq: UInt
 
 
 class Proposal:
@@ -85,6 +96,11 @@ class Agreement:
         self.accepted: dict[int, bytes] = {}
         self.last_prepare = NO_VOTE
         self.last_commit = NO_VOTE
+        self.abstain = (
+            0,
+            0,
+        )  # (view, height) up to which an earlier life may have cast PREPAREs that are not on record
+        self._vouched = (0, 0)  # (view, height) up to which a PREPARE may leave before it is durable
         self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
         self.executed_seq = chain.height
         self._certify_base = False
@@ -116,7 +132,7 @@ class Agreement:
             return False
         if tip - self._chain.height >= self._members.parameters.window or self._barrier > self.executed_seq:
             return False
-        if (position.view, tip + 1) <= (self.last_prepare.view, self.last_prepare.seq):
+        if not self._is_above_record(PREPARE, position.view, tip + 1):
             return False  # TRAP 3: never twice at one (v, n); a primary looks into its own record
         in_flight = tip > self._chain.height
         return not in_flight or self._pool.ready >= PIPELINE_TRANSACTIONS or self._pool.ready_bytes >= PIPELINE_BYTES
@@ -287,20 +303,34 @@ class Agreement:
         """Vote, unless a vote at or above this (view, height) was cast before: votes only move up, for ever."""
         view = self._position.view
         assert self._position.active, "only an active replica votes"
-        last = self.last_prepare if phase == PREPARE else self.last_commit
-        if not self._position.may_vote or (view, seq) <= (last.view, last.seq):
+        if not self._position.may_vote or not self._is_above_record(phase, view, seq):
             return
         record = VoteRecord(view, seq, block)
         if phase == PREPARE:
             self.last_prepare = record
-            self._voice.persist("prepare", record)
+            self._voice.persist("prepare", record, behind=(view, seq) <= self._vouched)
         else:
             self.last_commit = record
             self._voice.persist("commit", record)
+            self._vouched = self._vouch(view)
         vote = Vote(self._members.epoch, view, seq, block)
         frame = self._voice.broadcast(Kind(phase), vote)
         own = VoteSignature(self._me, frame.boot, frame.counter, frame.signature)
         self._votes.add(phase, vote, own, own=True)
+
+    def _is_above_record(self, phase: int, view: int, seq: int) -> bool:
+        """Whether no vote of `phase` can have been cast at or above (view, seq), in this life or before."""
+        if phase == COMMIT:
+            return (view, seq) > (self.last_commit.view, self.last_commit.seq)
+        return (view, seq) > max((self.last_prepare.view, self.last_prepare.seq), self.abstain)
+
+    def _vouch(self, view: int) -> tuple[int, int]:
+        """How far PREPAREs may go unrecorded in `view`: a window above what is durable there, its base and the last
+        COMMIT. A function of durable facts alone, that only rises in a view: whoever restarts knows as much."""
+        durable = self.base[0]
+        if self.last_commit.view == view:
+            durable = max(durable, self.last_commit.seq)
+        return view, durable + self._members.parameters.window
 
     def on_vote(self, frame: Frame, vote: Vote) -> None:
         """A PREPARE or COMMIT from its sender's own link; its signature is checked when it is needed.
@@ -350,7 +380,8 @@ class Agreement:
     def _learn(self, certificate: Certificate) -> None:
         if certificate.rank > rank_of(self._position.highest):
             self._position.highest = certificate
-            self._voice.persist("highest", certificate)
+            # What I promise with it, a COMMIT or a VIEW-CHANGE, is durable with it.
+            self._voice.persist("highest", certificate, behind=True)
 
     # ---- certificates
 
@@ -372,12 +403,15 @@ class Agreement:
         self.commit_decided()
 
     def _look_for_forgotten_vote(self, certificate: Certificate) -> None:
-        """What I voted for is on my disk. A certificate that says more proves that the disk is not what it was."""
+        """My COMMITs, and the views that I was in, are on my disk. A certificate that says more proves that the disk is
+        not what it was. (A PREPARE of a view that I know of may have been lost in a crash.)"""
         assert self.doors is not None, "introduced by core"
-        last = self.last_prepare if certificate.phase == PREPARE else self.last_commit
-        if (certificate.view, certificate.seq) > (last.view, last.seq):
-            if any(vote.sender == self._me for vote in certificate.votes):
-                self.doors.forgotten_vote(certificate.seq)
+        if certificate.phase == COMMIT:
+            forgotten = self._is_above_record(COMMIT, certificate.view, certificate.seq)
+        else:
+            forgotten = certificate.view > self._position.view
+        if forgotten and any(vote.sender == self._me for vote in certificate.votes):
+            self.doors.forgotten_vote(certificate.seq)
 
     def commit_decided(self) -> None:
         """Commit as far as the decided block and its ancestors are here; ask for what is missing."""
@@ -475,6 +509,12 @@ class Agreement:
             self.commit_decided()
             self.settle()
 
+    def holds(self, certificate: Certificate | None) -> bool:
+        """Whether a view can be built on this certificate here and now: its block is known, or need not be."""
+        if certificate is None or certificate.phase == COMMIT or certificate.seq <= self._chain.height:
+            return True
+        return self._chain.get(certificate.block) is not None
+
     # ---- views
 
     def start_view(self, certificate: Certificate | None) -> None:
@@ -489,6 +529,7 @@ class Agreement:
         else:
             self.base = (certificate.seq, certificate.block)
             self._certify_base = certificate.phase == PREPARE
+        self._vouched = self._vouch(self._position.view)
         if certificate is not None and certificate.phase == COMMIT:
             self.on_certificate(certificate)
         if not self.settled:
@@ -540,10 +581,11 @@ class Agreement:
         self._proposals.clear()
         self.accepted = {}
 
-    def resume_view(self, certificate: Certificate | None) -> None:
+    def resume_view(self, certificate: Certificate | None, *, crashed: bool) -> None:
         """After a restart in an active view: the base again, and above it what was accepted and voted for.
 
-        Only the last vote of each phase is known for certain; it covers what it was cast for and its ancestors.
+        Only the last vote of each phase is known for certain; it covers what it was cast for and its ancestors. Above
+        it, where the life before may have voted, this one follows and does not PREPARE.
         """
         view, last = self._position.view, self.last_prepare
         for phase, record in ((PREPARE, last), (COMMIT, self.last_commit)):
@@ -553,6 +595,8 @@ class Agreement:
                 own = VoteSignature(self._me, frame.boot, frame.counter, frame.signature)
                 self._votes.add(phase, vote, own, own=True)
         self.start_view(certificate)
+        if crashed:
+            self.abstain = self._vouched
         if not self.settled or last.view != view or last.seq <= self.tip.block.seq:
             return
         if self._chain.get(last.block) is None or self._chain.is_known_contradiction(last.block):

@@ -36,11 +36,11 @@ from bftnode.protocol.messages import (
 from bftnode.protocol.nonces import ClientWindow
 from bftnode.protocol.transactions import Transaction, open_transaction
 from bftnode.replica import agreement, view_change
-from bftnode.replica.agreement import Agreement, VoteRecord
+from bftnode.replica.agreement import Agreement, ClosedRecord, VoteRecord
 from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.effects import Answer, Effect
-from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Submitted, Tick
+from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
 from bftnode.replica.pool import Pool
 from bftnode.replica.position import Position, Timing, ViewRecord
@@ -119,14 +119,20 @@ class Replica:
             leave_view=self.agreement.leave_view,
             learn=self.agreement.on_certificate,
             oldest_work_ms=self._oldest_work_ms,
+            holds=self.agreement.holds,
+            want_block=self.sync.want_block,
         )
         self._restore(recovered)
 
     def _restore(self, recovered: Recovered) -> None:
         """Wake up in the same view with the same votes."""
         members, position = self.members, self.position
+        boot, closed = _journal(recovered, "boot", BootRecord), _journal(recovered, "closed", ClosedRecord)
+        crashed = boot is not None and (closed is None or closed.boot != boot.boot)
+        if closed is not None and not crashed:
+            self.agreement.abstain = (closed.view, closed.seq)
         self.nonces.restore(
-            _journal(recovered, "boot", BootRecord),
+            boot,
             _journal(recovered, "seen", SeenRecord),
             _journal(recovered, "quarantine", QuarantineRecord),
         )
@@ -145,7 +151,7 @@ class Replica:
         self.view_changes.resume(
             _journal(recovered, "view_change", ViewChange),
             recovered.journal.get("new_view"),
-            self.agreement.resume_view,
+            lambda certificate: self.agreement.resume_view(certificate, crashed=crashed),
         )
 
     # ---- the function
@@ -175,6 +181,9 @@ class Replica:
             case Tick():
                 self.sync.on_tick()
                 self.view_changes.on_tick()
+            case Stopping():
+                self.voice.persist("closed", ClosedRecord(self.voice.boot, *self.agreement.abstain))
+                return self.voice.take()
             case _:
                 assert_never(event)
         self._go_on()

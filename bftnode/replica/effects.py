@@ -1,12 +1,17 @@
 """All that a replica can ask for, and what must be durable BEFORE what.
 
-The effects of one turn (one or more steps) are carried out in this order, whatever their order in the lists:
+A turn (one or more steps) that has a Persist which is not `behind` is a promise. Its effects are carried out so,
+whatever their order in the lists:
 
-1. Persist, StoreBlock, AppendBlock, DropBlocks: all of them in ONE durable write. If it fails, nothing below
-   happens and the same write is tried again before the replica takes another step.
-2. AppendBlock also executes the block, in order of height, in that same write.
+1. AppendBlock executes the block, in order of height; its result may be told to clients at once, for its commit
+   certificate says that a quorum has made it durable. Then an Executed event.
+2. Persist, StoreBlock, AppendBlock, DropBlocks: all of them, and all that earlier turns left behind, in ONE durable
+   write. If it fails, nothing below happens and the same write is tried again before the replica takes another step.
 3. Only then Send and Broadcast, in order; Answer; Accuse; Note.
-4. For each executed block an Executed event, for each ReadRun a RunRead, for each ReadBlock a BlockRead.
+4. For each ReadRun a RunRead, for each ReadBlock a BlockRead; what was left behind is written before they read.
+
+A turn without one speaks first; what it persists, stores, appends and drops is left behind: written by the next
+promise, or within some milliseconds, together or not at all (docs/decisions/009-one-sync-a-block.md).
 """
 
 from typing import NamedTuple
@@ -19,20 +24,21 @@ from bftnode.protocol.transactions import Transaction
 
 
 class Persist(NamedTuple):
-    """Journal record `name` is `value` from now on. Durable BEFORE anything of this turn is sent."""
+    """Journal record `name` is `value` from now on. Durable BEFORE anything of this turn is sent, unless `behind`."""
 
     name: str
     value: bytes
+    behind: bool = False
 
 
 class StoreBlock(NamedTuple):
-    """An accepted, uncommitted block. Durable BEFORE the vote for it is sent; found again by its hash."""
+    """An accepted, uncommitted block. Durable BEFORE a COMMIT for it is sent; found again by its hash."""
 
     block: Block
 
 
 class AppendBlock(NamedTuple):
-    """A committed block, the next one of the log: append and execute it, durably.
+    """A committed block, the next one of the log: append and execute it.
 
     `certificate` is None for an ancestor that was committed by a later block's certificate. `transactions` are
     the opened envelopes of the block, in order.

@@ -42,7 +42,7 @@ class ExecutedTransaction(NamedTuple):
 
 
 class Executed(NamedTuple):
-    """A block of an AppendBlock effect was executed, durably. Fed back in order of height, each exactly once."""
+    """A block of an AppendBlock effect was executed. Fed back in order of height, each exactly once."""
 
     seq: int
     transactions: tuple[ExecutedTransaction, ...]
@@ -70,4 +70,8 @@ class Tick(NamedTuple):
     """The time that `Replica.next_deadline_ms` named has come (or any other time: ticks are harmless)."""
 
 
-Event = Received | Linked | Submitted | Executed | RunRead | BlockRead | Tick
+class Stopping(NamedTuple):
+    """The last event of a life that ends in order: what it leaves durable is all that was ever said."""
+
+
+Event = Received | Linked | Submitted | Executed | RunRead | BlockRead | Tick | Stopping

@@ -358,10 +358,11 @@ class Synchroniser:
         entry = self._entry(open_block(body.header, payload))
         del self._wanted[block]
         self._agreement.on_block(entry)
+        self._view_changes.look_again()
         self._settle_wanted()
 
     def _settle_wanted(self) -> None:
-        if self._agreement.decided is None and self._agreement.settled:
+        if self._agreement.decided is None and self._agreement.settled and not self._view_changes.missing_base:
             self._wanted.clear()
 
     # ---- custody

@@ -5,7 +5,7 @@ holds; the base of the new view is the block of the highest-ranked certificate a
 everyone for himself. Only the highest VIEW-CHANGE of each member is kept: n slots, whatever an attacker sends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bftnode.protocol.certificates import COMMIT, Certificate, check_certificate, rank_of
@@ -65,6 +65,8 @@ class Doors:
     leave_view: Callable[[], None]
     learn: Callable[[Certificate], None]  # a verified certificate came along
     oldest_work_ms: Callable[[], int | None]  # since when the oldest pending work waits; None: nothing waits
+    holds: Callable[[Certificate | None], bool]  # the block of this certificate is here, or need not be
+    want_block: Callable[[bytes, Iterable[int]], None]  # fetch this block; these members should have it
 
 
 class ViewChanges:
@@ -94,6 +96,7 @@ class ViewChanges:
         self.new_view: bytes | None = None  # the frame that opened the active view (None in view 0)
         self.fruitless = 0  # views entered since a block was committed in an active one
         self._slots: dict[int, _Slot] = {}
+        self.missing_base = False  # as a primary: the block to build the view on is being fetched
         self._waiting_since_ms: int | None = None  # inactive: when the timer of the awaited view started
         self._active_since_ms = 0
         self._courtesy_ms: int | None = None  # when the last courtesy was granted
@@ -122,13 +125,15 @@ class ViewChanges:
             return None if since is None else max(since, self._active_since_ms) + self.timeout_ms
         if self._waiting_since_ms is None:
             return None
-        return self._waiting_since_ms + self.timeout_ms
+        return self._waiting_since_ms + (self.timeout_ms // 2 if self.missing_base else self.timeout_ms)
 
     def on_tick(self) -> None:
         """Give the view up if its time is over; grant a courtesy if one is due."""
         deadline = self.deadline_ms()
         now_ms = self._position.now.monotonic_ms
-        if deadline is not None and now_ms >= deadline:
+        if deadline is not None and now_ms >= deadline and self.missing_base:
+            self._open_view(self._builders()[0])
+        elif deadline is not None and now_ms >= deadline:
             self._voice.note("view_timeout", {"view": self._position.view, "timeout_ms": self.timeout_ms})
             self.start_view_change(self._position.view + 1)
         elif self._position.active and self._position.may_vote:
@@ -255,10 +260,39 @@ class ViewChanges:
             self._waiting_since_ms = position.now.monotonic_ms
         if self._members.primary_of(position.view) != self._me or self.own is None:
             return
-        exact = [sender for sender in sorted(self._slots) if self._slots[sender].body.view == position.view]
-        if len(exact) >= self._members.quorum:
-            others = [sender for sender in exact if sender != self._me][: self._members.quorum - 1]
-            self._open_view(sorted([self._me, *others]))
+        senders, missing = self._builders()
+        # Who has gone on to a later view is not among them any more.
+        self.missing_base = missing is not None and len(senders) >= self._members.quorum
+        if len(senders) < self._members.quorum:
+            return
+        if missing is None:
+            self._open_view(senders)
+        else:
+            assert self.doors is not None, "introduced by core"
+            self.doors.want_block(missing.block, [vote.sender for vote in missing.votes])
+
+    def look_again(self) -> None:
+        """A block has come: perhaps the one to build the view on."""
+        if self.missing_base:
+            self._count()
+
+    def _builders(self) -> tuple[list[int], Certificate | None]:
+        """Whose VIEW-CHANGEs the primary opens its view with: first those whose block it holds. And the certificate
+        of a block that it does not hold, where it needs that one's too.
+
+        A liar may report a prepared block that nobody else remembers (decision 009). Nothing was committed with it, so
+        a view need not be built on it where q others are there; where they are not, half a timeout is given to it.
+        """
+        assert self.doors is not None, "introduced by core"
+        slots = {
+            sender: self._slots[sender].body.certificate
+            for sender in sorted(self._slots)
+            if self._slots[sender].body.view == self._position.view and sender != self._me
+        }
+        held = {sender: self.doors.holds(certificate) for sender, certificate in slots.items()}
+        chosen = sorted(slots, key=lambda sender: not held[sender])[: self._members.quorum - 1]
+        missing = next((slots[sender] for sender in chosen if not held[sender]), None)
+        return sorted([self._me, *chosen]), missing
 
     # ---- NEW-VIEW
 
@@ -359,6 +393,7 @@ class ViewChanges:
         position.active = active
         self._voice.persist("view", ViewRecord(view, active))
         self._waiting_since_ms = None
+        self.missing_base = False
         if active:
             self._active_since_ms = position.now.monotonic_ms
         for sender in [key for key, slot in self._slots.items() if slot.body.view < view]:

@@ -73,8 +73,8 @@ class Voice:
         self._effects.append(Broadcast(encode_frame(frame)))
         return frame
 
-    def persist(self, name: str, value: Wire | bytes) -> None:
-        self._effects.append(Persist(name, value if isinstance(value, bytes) else encode(value)))
+    def persist(self, name: str, value: Wire | bytes, *, behind: bool = False) -> None:
+        self._effects.append(Persist(name, value if isinstance(value, bytes) else encode(value), behind))
 
     def accuse(self, culprit: int, proved: str, first: Frame, second: Frame) -> None:
         """Report two verified frames that contradict each other, here and to the others, once."""

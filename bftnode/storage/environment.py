@@ -165,6 +165,11 @@ class Environment:
         return (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
 
     @property
+    def last_transaction(self) -> int:
+        """The id of the last transaction that was committed."""
+        return int(self._env.info()["last_txnid"])
+
+    @property
     def readers(self) -> int:
         """Read transactions of this process that are open now."""
         return self._gate.inside

@@ -1,14 +1,16 @@
 """The one durable write of a turn, and everything that is read back from it.
 
-docs/protocol.md, "What must survive a crash": what a turn says is durable before it is said. `commit` is that
-write: journal, blocks, certificates and the log are on the disk when it returns. It also executes the turn's blocks;
-what that gives (state, digest, results, index, Merkle nodes) is derived data, seen at once and written behind, many
-blocks in the transaction of a later turn (docs/decisions/008-derived-data-is-written-behind.md). `commit` and
-`flush` are called from one thread at a time; reads come from any thread and see what was committed when they began.
+docs/protocol.md, "What must survive a crash": what a turn promises is durable before it is said. `commit` is that
+write: journal, blocks, certificates and the log are on the disk when it returns. `execute` runs a block before it is
+written (docs/decisions/009-one-sync-a-block.md); what that gives (state, digest, results, index, Merkle nodes) is
+derived data, seen at once and written behind, many blocks in the transaction of a later turn
+(docs/decisions/008-derived-data-is-written-behind.md). `execute`, `commit` and `flush` are called by one thread at a
+time; reads come from any thread. They see the state after the last executed block, and the log as far as it is written.
 
 A read needs an LMDB snapshot and what is pending of the same moment, and must not wait for a commit's fsync to get
 them. So no lock: a commit announces what will be pending under the id of its transaction BEFORE LMDB commits it, and
-a reader looks up the id of its snapshot. Whichever side of the commit the snapshot is on, its pending is there.
+a reader looks up the id of its snapshot. Whichever side of the commit the snapshot is on, its pending is there. What
+is executed meanwhile is announced under the id of the last commit.
 """
 
 import os
@@ -108,7 +110,7 @@ class Found(NamedTuple):
 
 
 class View(NamedTuple):
-    """One moment of the log and the state: that after executing the block of `height`."""
+    """One moment: the state after executing the block of `height`, and the log, which may not be written so far."""
 
     state: ReadableState
     height: int
@@ -132,8 +134,10 @@ class Storage:
         self._lock = lock
         self._interval = membership.parameters.checkpoint_interval
         self._executor = executor
-        self._head = contents.head  # replaced only after what it says is durable
+        self._head = contents.head
         self._pending = contents.pending
+        self._unwritten: dict[int, tuple[AppendBlock, Committed]] = {}  # executed, not in the log yet, by height
+        self._transaction = contents.transaction  # the last one that was committed
         self._moments = {contents.transaction: contents.pending}
         self._scrubbed = contents.scrubbed
         # Every member reaches the bound after as many blocks: begun apart, they flush one after the other, and a
@@ -186,6 +190,7 @@ class Storage:
 
     def recover(self) -> Recovered:
         """What the replica wakes up with. Raises IntegrityError where the past cannot be believed."""
+        assert not self._unwritten, "asked before anything is executed"
         databases = self._databases
         with self._moment() as (txn, pending):
             log = LogReader(txn, databases)
@@ -210,65 +215,92 @@ class Storage:
     # --- the write
 
     def commit(self, turn: Turn) -> list[Committed]:
-        """Make the turn durable and execute its blocks; what each of them did, in order of height.
+        """Make the turn durable, and all that was executed before; what each of the turn's blocks did, in order of
+        height. Executes those that are not executed yet.
 
         Raises DiskFull (nothing was written; commit the same turn again later) and StorageBroken (nothing is known
         of the turn; the node must stop, and every later commit is refused).
         """
-        return self._write(lambda txn: self._turn(txn, turn))
+        for effect in turn.appends:
+            if effect.block.seq > self._head.seq:
+                self.execute(effect)
+        committed = [self._unwritten[effect.block.seq][1] for effect in turn.appends]
+        self._write(lambda txn: self._turn(txn, turn, flushing=self._pending.full(self._ahead_blocks)))
+        return committed
 
     def flush(self) -> None:
         """Write all derived data that are pending: for an idle moment, so that a restart has less to do.
 
         Raises as `commit`; nothing is lost by DiskFull.
         """
-        if self._pending.height != self._head.seq:
-            self._write(lambda txn: (None, self._head, flush(txn, self._databases, self._pending, self._head.seq)))
+        if self._pending.blocks:
+            self._write(lambda txn: self._turn(txn, Turn(), flushing=True))
 
-    def _write(self, work: Callable[[Txn], tuple[T, Head, Pending]]) -> T:
-        """Do `work` in one durable transaction; its head and what is pending after it become the storage's."""
+    def _write(self, work: Callable[[Txn], Pending]) -> None:
+        """Do `work` in one durable transaction; what is pending after it becomes the storage's."""
+        self._expect_whole()
+
+        def attempt(txn: Txn) -> Pending:
+            if txn.id() - 1 not in self._moments:
+                raise StorageBroken("the data were written by somebody else")
+            pending = work(txn)
+            # LMDB keeps the number where nothing was written: then both are the same pending under either.
+            self._moments = {txn.id() - 1: self._pending, txn.id(): pending}
+            return pending
+
+        try:
+            with self._breaking():
+                pending = self._environment.write(attempt)
+        except DiskFull:
+            self._moments = {self._transaction: self._pending}
+            raise
+        if pending.height != self._pending.height:
+            self._ahead_blocks = 0
+        self._pending = pending
+        self._transaction = self._environment.last_transaction
+        self._unwritten.clear()
+
+    def _expect_whole(self) -> None:
         if self._broken is not None:
             raise StorageBroken(f"an earlier commit failed: {self._broken}")
 
-        def attempt(txn: Txn) -> tuple[T, Head, Pending]:
-            if txn.id() - 1 not in self._moments:
-                raise StorageBroken("the data were written by somebody else")
-            done, head, pending = work(txn)
-            # LMDB keeps the number where nothing was written: then both are the same pending under either.
-            self._moments = {txn.id() - 1: self._pending, txn.id(): pending}
-            return done, head, pending
-
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What fails in here, other than for want of room, is the last that was done."""
         try:
-            done, head, pending = self._environment.write(attempt)
+            yield
         except DiskFull:
             raise
         except Exception as error:
             self._broken = str(error) or type(error).__name__
             raise
-        if pending.height != self._pending.height:
-            self._ahead_blocks = 0
-        self._head, self._pending = head, pending
-        return done
 
-    def _turn(self, txn: Txn, turn: Turn) -> tuple[list[Committed], Head, Pending]:
-        databases, head, pending = self._databases, self._head, self._pending
+    def _turn(self, txn: Txn, turn: Turn, *, flushing: bool) -> Pending:
+        databases = self._databases
         put_many(txn, databases.journal, sorted((name.encode(), value) for name, value in turn.journal.items()))
         for block in turn.blocks:
             store(txn, databases, block)
-        committed = []
-        for effect in turn.appends:
-            done, head, pending = self._append(txn, effect, head, pending)
-            committed.append(done)
-            # Within a turn, too: one that catches up has hundreds of blocks.
-            if pending.full(self._ahead_blocks):
-                pending = flush(txn, databases, pending, head.seq)
+        for effect, _ in self._unwritten.values():
+            append(txn, databases, effect.block, effect.certificate)
         for block_hash in turn.drops:
             drop(txn, databases, block_hash)
-        return committed, head, pending
+        return flush(txn, databases, self._pending, self._head.seq) if flushing else self._pending
 
-    def _append(self, txn: Txn, effect: AppendBlock, head: Head, pending: Pending) -> tuple[Committed, Head, Pending]:
-        """Append one block durably, and execute it onto what is pending."""
-        block, databases = effect.block, self._databases
+    def execute(self, effect: AppendBlock) -> Committed:
+        """Execute the block that follows the last one, ahead of the write that appends it; what it did.
+
+        It is seen by readers at once, and written by the next `commit` or `flush`. Raises StorageBroken.
+        """
+        self._expect_whole()
+        with self._breaking(), self._environment.read() as txn:
+            done, self._head, pending = self._execute(txn, effect)
+        self._unwritten[effect.block.seq] = (effect, done)
+        # A reader of the snapshot before the last sees the pending of that one, or looks again.
+        self._pending, self._moments = pending, {**self._moments, self._transaction: pending}
+        return done
+
+    def _execute(self, txn: Txn, effect: AppendBlock) -> tuple[Committed, Head, Pending]:
+        block, databases, head, pending = effect.block, self._databases, self._head, self._pending
         assert block.seq == head.seq + 1, "blocks are appended in order of height"
         assert block.parent == head.hash, "a block follows the head"
         assert len(effect.transactions) == len(block.transactions), "the opened envelopes are the block's"
@@ -276,7 +308,6 @@ class Storage:
         assert (frontier.size, frontier.root()) == (block.header.log_size, block.header.log_root), (
             "agreement checked the log"
         )
-        append(txn, databases, block, effect.certificate)
         execution, pending = execute(
             txn, databases, self._executor, block, effect.transactions, head.frontier.size, nodes, pending
         )
@@ -299,8 +330,13 @@ class Storage:
 
     @property
     def height(self) -> int:
-        """Of the last block that is durable and executed."""
+        """Of the last block that is executed."""
         return self._head.seq
+
+    @property
+    def unwritten(self) -> int:
+        """How many blocks are executed and not written."""
+        return len(self._unwritten)
 
     @contextmanager
     def _moment(self) -> Iterator[tuple[Txn, Pending]]:
@@ -327,7 +363,7 @@ class Storage:
         """
         with self._moment() as (txn, pending):
             log = LogReader(txn, self._databases, pending.layers)
-            yield View(self._state(txn, pending), log.height(), log)
+            yield View(self._state(txn, pending), pending.height + pending.blocks, log)
 
     def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
         """Committed blocks from `first` on, the last of them certified (LogReader.run)."""
@@ -342,7 +378,7 @@ class Storage:
     def block_at(self, seq: int) -> tuple[bytes, bytes, Certificate | None] | None:
         """(header, payload, certificate where it has one of its own) of the committed block at `seq`."""
         with self.reading() as view:
-            if not 0 <= seq <= view.height:
+            if not 0 <= seq <= view.log.height():
                 return None
             packed = view.log.packed(seq)
             return packed.header, packed.payload, view.log.certificate(seq)

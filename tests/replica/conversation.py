@@ -4,7 +4,7 @@ Signatures are real. What the replica makes durable goes to a disk that honours 
 that it can be restarted; what it says is kept, opened, in `said`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from bftnode.apps.execution import Executor, application_operation
@@ -29,7 +29,7 @@ from bftnode.protocol.messages import (
 )
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.core import Replica
-from bftnode.replica.effects import Accuse, Answer, Broadcast, Effect, Note, ReadBlock, ReadRun, Send
+from bftnode.replica.effects import Accuse, Answer, Broadcast, Effect, Note, Persist, ReadBlock, ReadRun, Send
 from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Submitted, Tick
 from bftnode.replica.position import Timing
 from simulations.crypto import Keyring
@@ -79,6 +79,8 @@ class Conversation:
         self.notes: list[Note] = []
         self.answers: list[Answer] = []
         self.accused: list[Accuse] = []
+        self.step_behind = False  # what promises nothing is not written until something does
+        self._effects: list[Effect] = []
         self._counters = [0] * n
         self.boots = [1] * n
         self._nonces = [0] * CLIENTS
@@ -104,6 +106,7 @@ class Conversation:
 
     def restart(self, *, introduced: bool = True) -> None:
         """As after kill -9: only the disk is left."""
+        self.disk.lose()
         self.replica = self._wake()
         self.tick()
         if introduced:
@@ -123,10 +126,19 @@ class Conversation:
         waiting = [event]
         while waiting:
             effects = self.replica.step(waiting.pop(0), Now(self.now_ms, self.wall_ms))
-            waiting += [committed.executed for committed in self.disk.commit(effects)]
+            self._effects += effects
+            waiting += [committed.executed for committed in self.disk.leave(effects)]
+            if not self.step_behind or any(isinstance(item, Persist) and not item.behind for item in effects):
+                self.disk.sync()
             waiting += [answer for effect in effects for answer in self._carry_out(effect, said)]
         self.said += said
         return said
+
+    def effects_of(self, act: Callable[..., object], *arguments: object) -> list[Effect]:
+        """All effects of what happens in `act`."""
+        self._effects = []
+        act(*arguments)
+        return self._effects
 
     def _carry_out(self, effect: Effect, said: list[Said]) -> list[Event]:
         match effect:

@@ -11,16 +11,19 @@ from unittest.mock import patch
 import pytest
 
 from bftnode.protocol import quorums
-from bftnode.protocol.certificates import PREPARE, Vote, VoteSignature, rank_of
+from bftnode.protocol.certificates import PREPARE, Certificate, Vote, VoteSignature, rank_of
+from bftnode.protocol.codec import Wire
 from bftnode.replica import view_change
-from bftnode.replica.agreement import Agreement, VoteRecord
+from bftnode.replica.agreement import Agreement
 from bftnode.replica.view_change import ViewChanges
+from bftnode.replica.voice import Voice
 from bftnode.replica.votes import Contradiction, VoteBook
 from simulations.scenarios import (
     ancestors_of_the_base,
     certificate_of_a_later_view,
     lowest_certificate,
     two_quorums,
+    withheld_base,
 )
 from simulations.simulation import play
 from simulations.swarm import draw
@@ -66,18 +69,33 @@ def the_lowest_certificate_chosen() -> Iterator[None]:
 
 @contextmanager
 def a_vote_before_it_is_durable() -> Iterator[None]:
-    """The vote leaves; the journal does not hear of it."""
-    cast = Agreement._vote
+    """The vote leaves; that it was cast is written a little later, a COMMIT's too."""
+    persist = Voice.persist
 
-    def cast_unrecorded(self: Agreement, phase: int, seq: int, block: bytes) -> None:
-        def forget(name: str, value: VoteRecord) -> None:
-            assert name in ("prepare", "commit")
-            assert value.block == block
+    def persist_later(self: Voice, name: str, value: Wire | bytes, *, behind: bool = False) -> None:
+        persist(self, name, value, behind=behind or name in ("prepare", "commit"))
 
-        with patch.object(self._voice, "persist", forget):
-            cast(self, phase, seq, block)
+    with patch.object(Voice, "persist", persist_later):
+        yield
 
-    with patch.object(Agreement, "_vote", cast_unrecorded):
+
+@contextmanager
+def a_restart_without_abstention() -> Iterator[None]:
+    """Who restarts votes at heights where it may have voted already (decision 009)."""
+    resume = Agreement.resume_view
+
+    def resume_boldly(self: Agreement, certificate: Certificate | None, *, crashed: bool) -> None:
+        assert crashed in (True, False)
+        resume(self, certificate, crashed=False)
+
+    with patch.object(Agreement, "resume_view", resume_boldly):
+        yield
+
+
+@contextmanager
+def prepares_never_vouched_for() -> Iterator[None]:
+    """PREPAREs go unrecorded however far above what is durable they are."""
+    with patch.object(Agreement, "_vouch", lambda self, view: (view, 2**40)):
         yield
 
 
@@ -116,6 +134,13 @@ def proposals_outlive_their_view() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_view_built_on_what_nobody_has() -> Iterator[None]:
+    """The primary takes the first q VIEW-CHANGEs, whether the block that they lead to can be had or not."""
+    with patch.object(Agreement, "holds", lambda self, certificate: True):
+        yield
+
+
 Bug = Callable[[], "contextmanager[None]"]
 
 PLANTED = [
@@ -143,6 +168,13 @@ PLANTED = [
         id="certificate of a later view",
         marks=pytest.mark.covers("P10"),
     ),
+    pytest.param(
+        a_view_built_on_what_nobody_has,
+        withheld_base.play,
+        {"liveness"},
+        id="view built on what nobody has",
+        marks=pytest.mark.covers("N18"),
+    ),
 ]
 
 
@@ -160,6 +192,8 @@ RANDOM = [
     pytest.param(a_vote_counted_twice, {"certificate", "agreement"}, range(60), id="vote counted twice"),
     pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(60), id="lowest certificate"),
     pytest.param(a_vote_before_it_is_durable, {"durable"}, range(5), id="vote before it is durable"),
+    pytest.param(a_restart_without_abstention, {"said-once"}, range(60), id="restart without abstention"),
+    pytest.param(prepares_never_vouched_for, {"durable", "liveness"}, range(60), id="prepares never vouched for"),
     pytest.param(a_certificate_of_a_later_view_ignored, {"view-over"}, range(60), id="certificate of a later view"),
     pytest.param(proposals_outlive_their_view, {"framed", "evidence"}, range(40), id="proposals outlive their view"),
 ]

@@ -12,7 +12,9 @@ from simulations.scenarios import (
     lone_replica,
     lowest_certificate,
     no_quorum,
+    power_cut,
     two_quorums,
+    withheld_base,
 )
 
 
@@ -79,3 +81,17 @@ def test_who_has_forgotten_stays_silent_until_it_may_speak(wiped: bool) -> None:
 def test_a_crash_at_every_point(member: int) -> None:
     """kill -9 of one member in each of its writes and after each of its words, in a run with a view change."""
     assert every_crash.play(member) >= 18, "crashes were tried"
+
+
+@pytest.mark.covers("T12", "D01", "P13")
+@pytest.mark.parametrize("behind_ms", [1, 20, 1000])
+@pytest.mark.parametrize("n", [4, 7])
+def test_everybody_loses_power_at_once(n: int, behind_ms: int) -> None:
+    """At every moment of a decision, however late what promises nothing is written."""
+    power_cut.play(n, behind_ms=behind_ms)
+
+
+@pytest.mark.covers("T12", "N18", "P22")
+def test_a_prepared_block_that_only_a_liar_remembers_stops_nobody() -> None:
+    """The primary of the next view builds on what it can have."""
+    withheld_base.play()

@@ -100,8 +100,10 @@ def test_enospc_of_a_commit_leaves_the_turn_to_be_tried_again(tmp_path: Path) ->
         for _ in range(3):
             with pytest.raises(DiskFull):
                 storage.commit(turn)
-    assert storage.height == 0
+    assert (storage.height, storage.unwritten) == (1, 1), "executed, and not in the log"
+    assert storage.block_at(1) is None
     storage.commit(turn)
+    assert (storage.height, storage.unwritten) == (1, 0)
     storage.check_state()
     assert storage.recover().journal == {"position": b"1"}
     storage.close()

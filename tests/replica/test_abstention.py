@@ -1,0 +1,124 @@
+"""A PREPARE may leave before it is durable; who may have forgotten one abstains (decision 009)."""
+
+import pytest
+
+from bftnode.protocol.blocks import open_block, open_header
+from bftnode.protocol.certificates import COMMIT, PREPARE
+from bftnode.protocol.membership import Parameters
+from bftnode.protocol.messages import Kind
+from bftnode.replica.effects import Effect, Persist
+from bftnode.replica.events import Stopping
+from bftnode.replica.position import Quarantine
+from tests.replica.conversation import Conversation, of_kind, voted
+
+WINDOW = 4
+
+
+def conversation(me: int = 1) -> Conversation:
+    return Conversation(me=me, parameters=Parameters(window=WINDOW, checkpoint_interval=1000))
+
+
+def promises(effects: list[Effect]) -> list[str]:
+    """What must be durable before anything of the turn is said."""
+    return [effect.name for effect in effects if isinstance(effect, Persist) and not effect.behind]
+
+
+@pytest.mark.covers("P13")
+def test_a_commit_waits_for_the_disk_and_a_prepare_within_a_window_of_it_does_not() -> None:
+    """A window above the last COMMIT, and above the base where there is none; beyond it a PREPARE waits as well."""
+    talk = conversation()
+    blocks = talk.chain(2 * WINDOW)
+    for block in blocks[: WINDOW - 1]:
+        assert "prepare" not in promises(talk.effects_of(talk.propose, block))
+    # The others commit three heights; this replica hears their COMMITs alone, and casts none of its own.
+    for block in blocks[: WINDOW - 1]:
+        talk.votes(COMMIT, [0, 2, 3], block)
+    assert talk.height == WINDOW - 1
+    assert "prepare" not in promises(talk.effects_of(talk.propose, blocks[WINDOW - 1]))
+    assert "prepare" in promises(talk.effects_of(talk.propose, blocks[WINDOW]))
+    effects = talk.effects_of(talk.votes, PREPARE, [0, 2], blocks[WINDOW])
+    assert "commit" in promises(effects)
+    assert "prepare" not in promises(talk.effects_of(talk.propose, blocks[WINDOW + 1]))
+
+
+@pytest.mark.covers("P13", "D01")
+def test_after_a_crash_it_follows_and_does_not_prepare_where_it_may_have() -> None:
+    """It accepts, and commits what others prepared; a window above what it remembers, it votes again."""
+    talk = conversation()
+    blocks = talk.chain(WINDOW + 3)
+    talk.commit(blocks[0])
+    talk.step_behind = True
+    assert voted(talk.propose(blocks[1]), PREPARE)
+    talk.restart()
+    other = [blocks[0], talk.block(blocks[:1])]
+    while len(other) < WINDOW + 2:
+        other.append(talk.block(other))
+    for block in other[1:]:
+        said = talk.propose(block)
+        assert bool(voted(said, PREPARE)) == (block.seq > 1 + WINDOW)
+        assert not voted(talk.votes(PREPARE, [0], block), COMMIT)
+        count = [2] if block.seq > 1 + WINDOW else [2, 3]
+        assert voted(talk.votes(PREPARE, count, block), COMMIT) == [(0, block.seq, block.hash)]
+        talk.votes(COMMIT, [0, 2], block)
+    assert talk.height == len(other)
+
+
+@pytest.mark.covers("P13", "N01")
+def test_a_primary_that_restarts_does_not_propose_where_it_may_have() -> None:
+    """It waits for the next view, where it proposes again, or for others' votes to bring it past the window."""
+    talk = conversation(me=0)
+    talk.step_behind = True
+    assert of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    talk.restart()
+    assert not of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    said = talk.tick(3000)
+    assert of_kind(said, Kind.VIEW_CHANGE)
+    said = [item for view in range(1, 5) for sender in (1, 2, 3) for item in talk.ask_for_view(sender, view)]
+    assert [item for item in of_kind(said, Kind.PRE_PREPARE) if item.body.view == 4]
+
+
+def test_who_ended_in_order_remembers_all() -> None:
+    """After Stopping nothing is unknown: it repeats what it proposed, and goes on above it."""
+    talk = conversation(me=0)
+    talk.step_behind = True
+    proposed = of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    talk.step_behind = False
+    talk.step(Stopping())
+    talk.restart()
+    repeated = of_kind(talk.status(2), Kind.PRE_PREPARE)
+    assert [item.body.header for item in repeated] == [proposed[0].body.header]
+    block = open_block(proposed[0].body.header, repeated[0].frame.payload)
+    talk.votes(PREPARE, [1, 2], block)
+    talk.votes(COMMIT, [1, 2], block)
+    said = talk.submit(talk.transaction())
+    assert [open_header(item.body.header).seq for item in of_kind(said, Kind.PRE_PREPARE)] == [2]
+
+
+@pytest.mark.covers("P13", "N01")
+def test_an_end_in_order_does_not_mend_an_earlier_crash() -> None:
+    """Life 1 proposes and crashes, life 2 abstains and ends in order: life 3 has to abstain as well."""
+    talk = conversation(me=0)
+    talk.step_behind = True
+    assert of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    talk.restart()
+    assert talk.replica.agreement.abstain == (0, WINDOW)
+    talk.step(Stopping())
+    talk.restart()
+    assert talk.replica.agreement.abstain == (0, WINDOW)
+    assert not of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    talk.restart()
+    assert talk.replica.agreement.abstain == (0, WINDOW), "an order that was of an earlier life"
+
+
+@pytest.mark.covers("O02", "P14")
+def test_a_forgotten_prepare_is_no_amnesia_and_a_forgotten_commit_is() -> None:
+    """A certificate with a PREPARE of mine that a crash may have taken proves nothing; with a COMMIT it does."""
+    talk = conversation()
+    blocks = talk.chain(2)
+    talk.commit(blocks[0])
+    talk.restart()
+    talk.open_view(1, talk.certificate(PREPARE, blocks[1], senders=[0, 1, 2]))
+    assert talk.replica.position.quarantine == Quarantine.NONE
+    talk.run(0, [blocks[1]], talk.certificate(COMMIT, blocks[1], senders=[0, 1, 2]))
+    talk.ask_for_view(2, 9, talk.certificate(COMMIT, blocks[1], senders=[0, 1, 2]))
+    assert talk.replica.position.quarantine == Quarantine.WAITING
