@@ -38,9 +38,9 @@ class Backend(Protocol):
         """Take envelopes; answers go to the subscriber, named by `envelope_id`. Awaiting holds up this client only.
 
         For each, in this order: if it was executed, RESULT (or FORGOTTEN) and nothing else; if it can never be,
-        REJECT; if it is not taken, NACK; else ACK, and RESULT when it is executed, whoever had it ordered; or REJECT
-        if custody ends without it. After NACK and REJECT nothing more is owed. To submit what is pending again is
-        ACK again, and one RESULT.
+        REJECT; if it is not taken, NACK; else RESULT when it is executed, whoever had it ordered, and ACK before it
+        where that takes long; or REJECT if custody ends without it. After NACK and REJECT nothing more is owed. To
+        submit what is pending again may be ACK again, and one RESULT.
         """
 
     async def wait(self, transactions: Sequence[bytes], subscriber: Subscriber) -> None:

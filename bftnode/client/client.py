@@ -84,6 +84,7 @@ class Client:
         self._gathering = Gathering(options.batch_operations_max, options.batch_bytes_max)
         self._calls_room = trio.Semaphore(options.calls_max)
         self._calls_wake = trio.Event()
+        self._deadlines: dict[Call, float] = {}  # of the calls that are waited for
         self._in_flight = 0
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -135,17 +136,24 @@ class Client:
         in the result says why this operation, or its whole envelope, did nothing.
         """
         call = Call(operation)
-        with trio.move_on_after(self._timeout(timeout_s)):
-            await _enter(self._calls_room)
+        deadline = trio.current_time() + self._timeout(timeout_s)
+        entered = self._ready and _enter_now(self._calls_room)
+        if not entered:
+            with trio.move_on_at(deadline):
+                await self._until_ready()
+                await self._calls_room.acquire()
+                entered = True
+        if entered:
+            # A scope for each call would be a sixth of what a call costs: `_tick` looks at the deadlines of all.
+            self._deadlines[call] = deadline
             try:
-                if not self._ready:
-                    await self._until_ready()
                 self._gathering.add(call)
                 self._calls_wake.set()
                 await call.done.wait()
             finally:
+                del self._deadlines[call]
                 self._calls_room.release()
-                if not call.done.is_set():
+                if call.outcome is None and call.refused is None:
                     self._leave(call)
         if call.refused is not None:
             raise call.refused
@@ -299,6 +307,9 @@ class Client:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(_TICK_S)
+            now = trio.current_time()
+            for call in [call for call, deadline in self._deadlines.items() if deadline <= now]:
+                call.done.set()
             due_ms = self._session.next_due_ms()
             if due_ms is not None and due_ms <= _now_ms():
                 self._session.tick(_now_ms())
@@ -408,10 +419,16 @@ _TURNED_AWAY = frozenset(
 
 async def _enter(room: trio.Semaphore) -> None:
     """Acquire without the checkpoint of `acquire` where there is room: it is on the path of every operation."""
+    if not _enter_now(room):
+        await room.acquire()
+
+
+def _enter_now(room: trio.Semaphore) -> bool:
     try:
         room.acquire_nowait()
     except trio.WouldBlock:
-        await room.acquire()
+        return False
+    return True
 
 
 def _now_ms() -> int:

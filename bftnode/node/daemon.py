@@ -184,6 +184,7 @@ class Daemon:
                 with _naming("client.listen"):
                     listeners = await trio.open_tcp_listeners(port, host=host)
                 await nursery.start(api.serve, listeners)
+                nursery.start_soon(backend.acknowledge)
                 nursery.start_soon(driver.run)
                 self._log.info(
                     "node_started",

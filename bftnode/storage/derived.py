@@ -79,10 +79,7 @@ def execute(
         else:
             executed[transaction.id] = placed
     layer = Layer(execution.changes, executed, rejected, nodes_before(first_index), nodes)
-    pending = pending.extended(layer)
-    if pending.unsettled() >= SETTLE_ENTRIES:
-        pending = settle(txn, databases, pending)
-    return execution, pending
+    return execution, pending.extended(layer)
 
 
 def settle(txn: Txn, databases: Databases, pending: Pending) -> Pending:

@@ -34,7 +34,17 @@ from bftnode.protocol.results import TransactionResult
 from bftnode.replica.effects import AppendBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
-from bftnode.storage.derived import Head, derived_height, execute, extend, flush, flush_first, replay, settle
+from bftnode.storage.derived import (
+    SETTLE_ENTRIES,
+    Head,
+    derived_height,
+    execute,
+    extend,
+    flush,
+    flush_first,
+    replay,
+    settle,
+)
 from bftnode.storage.directory import (
     LMDB_NAME,
     VERSION_NAME,
@@ -143,6 +153,7 @@ class Storage:
         # Every member reaches the bound after as many blocks: begun apart, they flush one after the other, and a
         # quorum never waits for all of them at once.
         self._ahead_blocks = FLUSH_BLOCKS * member // membership.n
+        self._settle_entries = SETTLE_ENTRIES * (member + 1) // membership.n  # and so with the digest
         self._broken: str | None = None
 
     @staticmethod
@@ -312,8 +323,11 @@ class Storage:
             txn, databases, self._executor, block, effect.transactions, head.frontier.size, nodes, pending
         )
         digest: bytes | None = None
-        if block.seq % self._interval == 0:
+        due = block.seq % self._interval == 0
+        if due or pending.unsettled() >= self._settle_entries:
             pending = settle(txn, databases, pending)
+            self._settle_entries = SETTLE_ENTRIES
+        if due:
             digest = pending.digest.value()
         executed = Executed(
             block.seq,
