@@ -15,8 +15,9 @@ from bftnode.protocol.receipts import Receipt
 class Subscriber(Protocol):
     """A connection, as the backend sees it: a place to put answers. Hashable by identity."""
 
-    def deliver(self, answers: Sequence[bytes]) -> None:
+    def deliver(self, answers: Sequence[bytes], *, now: bool = False) -> None:
         """Queue encoded `TransactionAnswer`s. Never waits, never raises, does nothing once the client is gone.
+        `now`: that is all for the moment, so that they need not wait for others to share a write with.
 
         A client that does not read is disconnected when its outbox is full (`forget` follows).
         """

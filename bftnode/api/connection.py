@@ -18,15 +18,17 @@ import trio
 from bftnode.api.backend import Backend
 from bftnode.api.complaints import Complaints
 from bftnode.api.limits import ApiLimits
-from bftnode.api.tls import refusal_of
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.framing import FrameReader, join_frames
 from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT
+from bftnode.tls.contexts import refusal_of
+from bftnode.tls.stream import TlsStream
 
-READ_BYTES = 256 * 1024
+INLINE_BYTES = 16 * 1024
+"""More answers than this are encrypted and written by the connection's own task: the loop has other things to do."""
 
 REQUESTS_OF_ROLE: dict[int, frozenset[type]] = {
     # Decision 006: whoever may submit may read and ask for status. A role that is not here may ask nothing.
@@ -54,7 +56,7 @@ class Service(NamedTuple):
 class Connection:
     """`serve` it once. It is the `Subscriber` of what its client submitted."""
 
-    def __init__(self, service: Service, stream: trio.SSLStream[trio.SocketStream], address: str) -> None:
+    def __init__(self, service: Service, stream: TlsStream, address: str) -> None:
         self.address = address
         self.client: bytes | None = None
         self.frames_in = 0
@@ -68,6 +70,7 @@ class Connection:
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0  # queued and being written
         self._wake = trio.Event()
+        self._writer_idle = False
         self._gone = False  # nothing is queued any more
         self._parting = False  # the outbox is emptied, then the connection ends
         self._scope = trio.CancelScope()
@@ -78,7 +81,7 @@ class Connection:
 
     # Subscriber
 
-    def deliver(self, answers: Sequence[bytes]) -> None:
+    def deliver(self, answers: Sequence[bytes], *, now: bool = False) -> None:
         if self._gone or self._parting:
             return
         outstanding = self._outstanding
@@ -86,7 +89,7 @@ class Connection:
             if cm.answer_tag(answer) in cm.FINAL_TAGS:
                 outstanding.discard(cm.answer_transaction(answer))
         self.answers_out += len(answers)
-        self._queue(answers)
+        self._queue(answers, now=now)
 
     # The server
 
@@ -116,7 +119,7 @@ class Connection:
             self._gone = True
             if self.client is not None:
                 self._backend.forget(self)
-            await trio.aclose_forcefully(self._stream)
+            self._stream.close()
 
     async def _converse(self) -> None:
         try:
@@ -129,7 +132,7 @@ class Connection:
         except Refused as refused:
             await self._part_early(refused)
             return
-        except (OSError, trio.BrokenResourceError) as error:
+        except OSError as error:
             self._complain(refusal_of(error))
             return
         async with trio.open_nursery() as nursery:
@@ -143,19 +146,20 @@ class Connection:
             nursery.cancel_scope.deadline = trio.current_time() + self._limits.parting_s
             self._queue([encode(_error(fault))])
             self._parting = True
+            self._wake.set()
             await self._discard()
             nursery.cancel_scope.cancel()
 
     # The greeting
 
     async def _greet(self) -> None:
-        """TLS, HELLO, AUTH, READY. Raises Refused, OSError, trio.BrokenResourceError."""
+        """TLS, HELLO, AUTH, READY. Raises Refused, OSError."""
         service = self._service
-        await self._stream.do_handshake()
-        if self._stream.selected_alpn_protocol() != cm.ALPN:
+        await self._stream.handshake()
+        if self._stream.tls.selected_alpn_protocol() != cm.ALPN:
             raise Refused(Reason.HANDSHAKE, f"did not offer the protocol {cm.ALPN}")
         hello = cm.Hello(cm.VERSION, service.chain_id, service.member, secrets.token_bytes(32))
-        await self._stream.send_all(join_frames([cm.pack_messages([hello])]))
+        await self._stream.send(join_frames([cm.pack_messages([hello])]))
         auth = cm.open_auth(await self._first_frame())
         # In this order: what is cheap to refuse comes before a signature's 60 microseconds (P32).
         if auth.chain_id == service.chain_id and not self._backend.client_role(auth.client):
@@ -177,7 +181,7 @@ class Connection:
         """Nothing may follow an AUTH before READY, so what comes with it is a fault. Raises Refused, OSError."""
         reader = FrameReader(cm.GREETING_BYTES_MAX)
         while True:
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await self._stream.receive()
             if not data:
                 raise Refused(Reason.CONN_LOST, "left before it introduced itself")
             frames = reader.feed(data)
@@ -193,9 +197,9 @@ class Connection:
             return
         with trio.move_on_after(self._limits.parting_s):
             try:
-                await self._stream.send_all(join_frames([cm.pack_messages([_error(refused)])]))
-                await self._stream.transport_stream.send_eof()
-            except (OSError, trio.BrokenResourceError):
+                await self._stream.send(join_frames([cm.pack_messages([_error(refused)])]))
+                self._stream.send_eof()
+            except OSError:
                 return
             await self._discard()
 
@@ -206,8 +210,8 @@ class Connection:
         stream, reader = self._stream, self._reader
         while True:
             try:
-                data = await stream.receive_some(READ_BYTES)
-            except (OSError, trio.BrokenResourceError):
+                data = await stream.receive()
+            except OSError:
                 return None
             if not data:
                 return None
@@ -227,9 +231,9 @@ class Connection:
     async def _discard(self) -> None:
         """Read what still comes until the client hangs up: unread input would make the kernel discard our last word."""
         try:
-            while await self._stream.receive_some(READ_BYTES):
+            while await self._stream.receive():
                 pass
-        except (OSError, trio.BrokenResourceError):
+        except OSError:
             return
 
     async def _act(self, request: cm.Request, nursery: trio.Nursery) -> None:
@@ -329,7 +333,7 @@ class Connection:
 
     # Writing
 
-    def _queue(self, answers: Sequence[bytes]) -> None:
+    def _queue(self, answers: Sequence[bytes], *, now: bool = False) -> None:
         """Into the outbox; a client that lets it fill up is disconnected (faults.md A18)."""
         if self._gone or self._parting:
             return
@@ -339,24 +343,36 @@ class Connection:
             return
         self._outbox_bytes += size
         self._outbox.extend(answers)
+        if now and self._writer_idle and self._outbox_bytes <= INLINE_BYTES and self._send_now():
+            return
         self._wake.set()
+
+    def _send_now(self) -> bool:
+        """Write what is queued if the kernel takes all of it, which spares a task's turn."""
+        answers, self._outbox = self._outbox, []
+        self._outbox_bytes = 0
+        self._writer_idle = self._stream.send_now(join_frames(cm.pack_answers(answers)))
+        return self._writer_idle
 
     async def _write(self, scope: trio.CancelScope) -> None:
         """Everything that is queued as one write, again and again."""
         try:
             while True:
+                self._writer_idle = True
                 await self._wake.wait()
+                self._writer_idle = False
+                await self._stream.send(b"")  # what `_send_now` left
                 while answers := self._outbox:
                     self._outbox = []
                     size = sum(map(len, answers))
                     for frame in cm.pack_answers(answers):
-                        await self._stream.send_all(join_frames([frame]))
+                        await self._stream.send(join_frames([frame]))
                     self._outbox_bytes -= size
                 self._wake = trio.Event()
                 if self._parting:
-                    await self._stream.transport_stream.send_eof()  # the client hangs up when it has read this
+                    self._stream.send_eof()  # the client hangs up when it has read this
                     return
-        except (OSError, trio.BrokenResourceError):
+        except OSError:
             scope.cancel()  # the client is gone; the reader may not notice
 
     def _complain(self, refused: Refused) -> None:

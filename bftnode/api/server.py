@@ -15,6 +15,7 @@ from bftnode.api.complaints import Complaints
 from bftnode.api.connection import Connection, Service
 from bftnode.api.limits import ApiLimits
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.tls.stream import TlsStream
 
 
 class ApiServer:
@@ -65,7 +66,7 @@ class ApiServer:
             self._complaints.refused(trio.current_time(), address, refused)
             await trio.aclose_forcefully(stream)
             return
-        tls = trio.SSLStream(stream, self._context, server_side=True)
+        tls = TlsStream(stream.socket, self._context, server_side=True)
         connection = Connection(self._service, tls, address)
         self._greeting += 1
         try:

@@ -278,14 +278,20 @@ class Client:
                 self._unregister(name, settle)
         return found[0]
 
-    def _register(self, name: bytes, transaction: Transaction | None, settle: Callable[[Outcome], None]) -> None:
+    def _register(
+        self, name: bytes, transaction: Transaction | None, settle: Callable[[Outcome], None], *, alone: bool = True
+    ) -> None:
+        """`alone`: other callers may have something to send in the same moment, and it may share a frame."""
         self._waiters.setdefault(name, []).append(settle)
         if transaction is None:
             self._session.watch(name, _now_ms())
         else:
             self._session.submit(transaction, _now_ms())
         for link in self._links:
-            link.wake()
+            if alone:
+                link.wake()
+            else:
+                link.send_now()
 
     def _unregister(self, name: bytes, settle: Callable[[Outcome], None]) -> None:
         """What nobody waits for any more is not sent again."""
@@ -347,7 +353,7 @@ class Client:
             self._distribute(batch, outcome)
 
         batch.settle = settle
-        self._register(transaction.id, transaction, settle)
+        self._register(transaction.id, transaction, settle, alone=False)
 
     def _distribute(self, batch: Batch, outcome: Outcome) -> None:
         again = len(batch.calls) > 1 and _code_of(outcome) in _NOT_ALONE

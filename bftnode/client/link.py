@@ -5,7 +5,9 @@ A member that sends what cannot be read, or hangs up, is a member that is not th
 it is dialled again after a pause. Nothing that a member does raises anywhere else (faults.md A07).
 """
 
+import hashlib
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -14,21 +16,21 @@ import trio
 from bftnode.client.options import Options
 from bftnode.client.outcomes import Outcome
 from bftnode.client.session import Session
-from bftnode.client.tls import check_shown, client_context, refusal_of
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import Signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.framing import FrameReader, join_frames
 from bftnode.protocol.genesis import Member, certificate_pin
+from bftnode.tls.contexts import client_context, refusal_of
+from bftnode.tls.stream import TlsStream
 
 _random = random.SystemRandom()
 
 _NUMBERED = (cm.QueryValue, cm.Entries, cm.ReceiptValue, cm.BlockValue, cm.StatusValue, cm.Refusal, cm.Pong)
 
-READ_BYTES = 256 * 1024
-
-Stream = trio.SSLStream[trio.SocketStream]
+INLINE_BYTES = 16 * 1024
+"""More than this is encrypted and written by the link's own task."""
 
 
 class MemberStatus(NamedTuple):
@@ -66,17 +68,44 @@ class Link:
         self._options = options
         self._settled = settled
         self._changed = changed
-        self._context = client_context(member.tls_certificate)
+        self._context = client_context(cm.ALPN, [member.tls_certificate])
         self._pin = certificate_pin(member.tls_certificate)
         self._wake = trio.Event()
         self._control: list[bytes] = []  # encoded requests that are not the session's
+        self._frames: list[bytes] = []  # taken to be sent, and too many to be sent at once
+        self._idle: TlsStream | None = None  # the connection, while its writer waits
         self._asked: dict[int, _Asked] = {}
         self._next_request = 1
         self._room = trio.Semaphore(options.requests_max)
         self._heard_at = 0.0
 
     def wake(self) -> None:
+        """There is something for this member: it leaves in a moment, with whatever else there is by then."""
         self._wake.set()
+
+    def send_now(self) -> None:
+        """There is all that there will be: it leaves now if the kernel takes it, which spares a task's turn."""
+        if self._idle is not None:
+            frames, size = self._take()
+            if not frames:
+                return
+            if size > INLINE_BYTES:
+                self._frames = frames
+            elif self._idle.send_now(join_frames(frames)):
+                return
+            self._idle = None
+        self._wake.set()
+
+    def _take(self) -> tuple[list[bytes], int]:
+        """The next write's frames, and their bytes."""
+        frames, self._control = [*self._frames, *self._control], []
+        self._frames = []
+        envelopes, names = self._session.take(self.number)
+        if envelopes:
+            frames.append(encode(cm.Submit(tuple(envelopes))))
+        if names:
+            frames.append(encode(cm.Wait(tuple(names))))
+        return frames, sum(map(len, frames))
 
     async def ask(self, make: Callable[[int], cm.Request]) -> cm.NumberedAnswer:
         """One numbered request and its answer. The caller has the clock.
@@ -91,7 +120,7 @@ class Link:
             asked = self._asked[number] = _Asked()
             try:
                 self._control.append(encode(make(number)))
-                self._wake.set()
+                self.wake()
                 await asked.event.wait()
             finally:
                 self._asked.pop(number, None)
@@ -110,9 +139,9 @@ class Link:
                 await self._connect()
             except Refused as refused:
                 self.refused = refused
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 # OSError: nobody there. ValueError: a host name that cannot be one.
-                tls = isinstance(error, trio.BrokenResourceError)
+                tls = isinstance(error, ssl.SSLError)
                 where = self.member.client_address
                 what = "the connection ended" if self.greeted_once else f"nobody answers at {where}"
                 self.refused = refusal_of(error) if tls else Refused(Reason.CONN_UNREACHABLE, what)
@@ -136,13 +165,13 @@ class Link:
     # One connection
 
     async def _connect(self) -> None:
-        """Dial, greet, converse until it ends. Raises Refused, OSError, ValueError, trio.BrokenResourceError."""
+        """Dial, greet, converse until it ends. Raises Refused, OSError, ValueError."""
         host, _, port = self.member.client_address.rpartition(":")
-        stream: Stream | None = None
+        stream: TlsStream | None = None
         try:
             with trio.move_on_after(self._options.connect_timeout_s) as patience:
                 tcp = await trio.open_tcp_stream(host.strip("[]"), int(port))
-                stream = trio.SSLStream(tcp, self._context)
+                stream = TlsStream(tcp.socket, self._context, server_side=False)
                 ready, reader, rest = await self._greet(stream)
             if patience.cancelled_caught or stream is None:
                 raise Refused(Reason.CONN_DEADLINE, f"not greeted within {self._options.connect_timeout_s:g} s")
@@ -150,17 +179,17 @@ class Link:
         finally:
             self._lost()
             if stream is not None:
-                await trio.aclose_forcefully(stream)
+                stream.close()
 
-    async def _greet(self, stream: Stream) -> tuple[cm.Ready, FrameReader, list[cm.ServerMessage]]:
-        await stream.do_handshake()
-        check_shown(stream.selected_alpn_protocol(), stream.getpeercert(binary_form=True), self._pin)
+    async def _greet(self, stream: TlsStream) -> tuple[cm.Ready, FrameReader, list[cm.ServerMessage]]:
+        await stream.handshake()
+        _check_shown(stream.tls, self._pin)
         reader = FrameReader(cm.FRAME_BYTES_MAX)
         messages: list[cm.ServerMessage] = []
 
         async def next_message() -> cm.ServerMessage:
             while not messages:
-                data = await stream.receive_some(READ_BYTES)
+                data = await stream.receive()
                 if not data:
                     raise Refused(Reason.CONN_LOST, "the member hung up during the greeting")
                 for frame in reader.feed(data):
@@ -175,14 +204,14 @@ class Link:
             raise Refused(Reason.UNEXPECTED, "the member did not begin with HELLO")
         cm.check_hello(hello, self._session.members.chain_id, self.number)
         auth = cm.make_auth(hello, self._session.public_key, self._sign)
-        await stream.send_all(join_frames([encode(auth)]))
+        await stream.send(join_frames([encode(auth)]))
         ready = await next_message()
         if not isinstance(ready, cm.Ready):
             raise Refused(Reason.UNEXPECTED, "the member did not answer AUTH with READY")
         return ready, reader, messages
 
     async def _converse(
-        self, stream: Stream, ready: cm.Ready, reader: FrameReader, rest: list[cm.ServerMessage]
+        self, stream: TlsStream, ready: cm.Ready, reader: FrameReader, rest: list[cm.ServerMessage]
     ) -> None:
         """Until it ends; raises Refused for why."""
         self.connected = self.greeted_once = True
@@ -200,51 +229,51 @@ class Link:
                 await self._read(stream, reader)
             except Refused as refused:
                 ended.append(refused)
-            except trio.BrokenResourceError as error:
+            except OSError as error:
                 ended.append(refusal_of(error))
             nursery.cancel_scope.cancel()
         raise ended[0] if ended else Refused(Reason.CONN_LOST, "the connection ended")
 
     @staticmethod
     async def _until_ended(
-        task: Callable[[Stream], Awaitable[None]], stream: Stream, ended: list[Refused], scope: trio.CancelScope
+        task: Callable[[TlsStream], Awaitable[None]], stream: TlsStream, ended: list[Refused], scope: trio.CancelScope
     ) -> None:
         try:
             await task(stream)
         except Refused as refused:
             ended.append(refused)
-        except (OSError, trio.BrokenResourceError) as error:
+        except OSError as error:
             ended.append(refusal_of(error))
         scope.cancel()
 
     def _lost(self) -> None:
         was, self.connected = self.connected, False
         self._control.clear()
+        self._frames.clear()
+        self._idle = None
         for asked in self._asked.values():
             asked.event.set()
         if was:
             self._session.disconnected(self.number)
             self._changed()
 
-    async def _write(self, stream: Stream) -> None:
+    async def _write(self, stream: TlsStream) -> None:
         """All that there is to say, frame by frame in few writes, whenever somebody wakes us."""
         session, member = self._session, self.number
         while True:
+            self._idle = stream
             await self._wake.wait()
+            self._idle = None
             self._wake = trio.Event()
-            while self._control or session.waiting(member):
-                frames, self._control = self._control, []
-                envelopes, names = session.take(member)
-                if envelopes:
-                    frames.append(encode(cm.Submit(tuple(envelopes))))
-                if names:
-                    frames.append(encode(cm.Wait(tuple(names))))
-                await stream.send_all(join_frames(frames))
+            await stream.send(b"")  # what `wake` left
+            while self._frames or self._control or session.waiting(member):
+                frames, _ = self._take()
+                await stream.send(join_frames(frames))
 
-    async def _read(self, stream: Stream, reader: FrameReader) -> None:
+    async def _read(self, stream: TlsStream, reader: FrameReader) -> None:
         """Raises Refused for what cannot be read, and when the member hangs up."""
         while True:
-            data = await stream.receive_some(READ_BYTES)
+            data = await stream.receive()
             if not data:
                 raise Refused(Reason.CONN_LOST, "the member hung up")
             self._heard_at = trio.current_time()
@@ -275,14 +304,23 @@ class Link:
             asked.answer = message
             asked.event.set()
 
-    async def _watch(self, stream: Stream) -> None:
+    async def _watch(self, stream: TlsStream) -> None:
         """Keep the connection in use; give up one on which nothing comes any more. Raises Refused(CONN_DEADLINE)."""
         while True:
             await trio.sleep(self._options.ping_s)
             if trio.current_time() - self._heard_at > self._options.silence_s:
                 raise Refused(Reason.CONN_DEADLINE, f"silent for {self._options.silence_s:g} s")
             self._control.append(encode(cm.Ping(0)))
-            self._wake.set()
+            self.wake()
+
+
+def _check_shown(tls: ssl.SSLObject, pin: bytes) -> None:
+    """After the handshake: exactly the certificate that the genesis pins. Raises Refused(HANDSHAKE | ID_MISMATCH)."""
+    if tls.selected_alpn_protocol() != cm.ALPN:
+        raise Refused(Reason.HANDSHAKE, f"the node does not speak {cm.ALPN}")
+    der = tls.getpeercert(binary_form=True)
+    if der is None or hashlib.sha256(der).digest() != pin:
+        raise Refused(Reason.ID_MISMATCH, "not the certificate that the genesis pins for this member")
 
 
 class _Asked:

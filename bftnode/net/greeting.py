@@ -3,7 +3,6 @@
 import secrets
 from typing import NamedTuple
 
-from bftnode.net.stream import TlsStream
 from bftnode.protocol.ed25519 import Signer, verify
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.framing import join_frames
@@ -21,6 +20,7 @@ from bftnode.protocol.handshake import (
     take_frame,
 )
 from bftnode.protocol.membership import Membership
+from bftnode.tls.stream import TlsStream
 
 
 class Self(NamedTuple):

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from bftnode.net.limits import NetLimits
-from bftnode.net.stream import WRITE_BYTES, TlsStream
 from bftnode.protocol import limits as protocol_limits
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.framing import FrameReader, join_frames
+from bftnode.tls.stream import WRITE_BYTES, TlsStream
 
 Receive = Callable[[int, bytes], Awaitable[None] | None]
 """(member, frame): called for each frame, in order; what it returns is awaited, which holds up this peer only."""

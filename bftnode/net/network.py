@@ -25,12 +25,13 @@ from bftnode.net.limits import NetLimits
 from bftnode.net.link import Link, Receive
 from bftnode.net.notices import Notices
 from bftnode.net.peer import Peer, PeerInfo, PeerStatistics
-from bftnode.net.stream import TlsStream
-from bftnode.net.tls import client_context, refusal_of, server_context, shown_pin, valid_until
+from bftnode.net.tls import client_context, server_context, shown_pin, valid_until
 from bftnode.protocol.ed25519 import Signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import certificate_pin
 from bftnode.protocol.membership import Membership
+from bftnode.tls.contexts import refusal_of
+from bftnode.tls.stream import TlsStream
 
 ACCEPT_PAUSE_S = 0.1
 BACKLOG = 256

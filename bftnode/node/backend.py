@@ -348,7 +348,7 @@ class NodeBackend:
                 mail.setdefault(subscriber, []).append(answer)
                 self._unsubscribe(result.transaction, subscriber)
         for subscriber, answers in mail.items():
-            subscriber.deliver(answers)
+            subscriber.deliver(answers, now=True)
         self._grown.set()
         self._grown = trio.Event()
 

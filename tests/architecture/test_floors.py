@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-FLOORS = {"protocol": 0, "replica": 1, "apps": 1, "storage": 2, "net": 2, "api": 2, "client": 2, "node": 3, "cli": 4}
+FLOORS: dict[str, float] = {
+    "protocol": 0,
+    "replica": 1,
+    "apps": 1,
+    "tls": 2,
+    "storage": 2,
+    "net": 2.5,
+    "api": 2.5,
+    "client": 2.5,
+    "node": 3,
+    "cli": 4,
+}
 # The third party that a room may use; msgspec.Meta wherever a room declares Wire structs of its own. The roof
 # delegates, so it is free; simulations use none.
 GUESTS = {
@@ -15,6 +26,7 @@ GUESTS = {
     "replica": {"msgspec"},
     "apps": {"msgspec"},
     "storage": {"lmdb", "nacl", "msgspec"},
+    "tls": {"trio"},
     "net": {"trio", "structlog"},
     "api": {"trio", "structlog", "msgspec"},
     "client": {"trio", "msgspec"},

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bftnode.net.limits import NetLimits
 from bftnode.net.network import PeerNetwork
 from bftnode.net.peer import PeerInfo
-from bftnode.net.stream import TlsStream
 from bftnode.net.tls import client_context
 from bftnode.node.identity import Identity, create_identity, make_certificate
 from bftnode.protocol.ed25519 import signer
@@ -32,6 +31,7 @@ from bftnode.protocol.handshake import (
     make_hello,
 )
 from bftnode.protocol.membership import Membership
+from bftnode.tls.stream import TlsStream
 
 HOST = "127.0.0.1"
 PATIENCE_S = 30.0

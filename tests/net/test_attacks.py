@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bftnode.net.limits import NetLimits
-from bftnode.net.stream import TlsStream
 from bftnode.net.tls import ALPN, client_context, server_context
 from bftnode.node.identity import make_certificate
 from bftnode.protocol.ed25519 import signer
@@ -22,6 +21,7 @@ from bftnode.protocol.errors import Reason
 from bftnode.protocol.framing import join_frames
 from bftnode.protocol.handshake import Hello, Refusal, make_ack, make_hello
 from bftnode.protocol.membership import Membership, Parameters
+from bftnode.tls.stream import TlsStream
 from tests.net.members import HOST, PATIENCE_S, YEAR, Members, Replica, Said, Stranger, a_nursery, greeted, tcp, tls
 
 NOW = datetime.datetime.now(datetime.UTC)

@@ -23,7 +23,8 @@ class Heard:
     def __init__(self) -> None:
         self.messages: list[bytes] = []
 
-    def deliver(self, answers: Sequence[bytes]) -> None:
+    def deliver(self, answers: Sequence[bytes], *, now: bool = False) -> None:
+        assert type(now) is bool
         self.messages += answers
 
 

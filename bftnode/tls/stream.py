@@ -10,6 +10,7 @@ No close_notify is sent or asked for: frames say where they end, and a frame cut
 """
 
 import contextlib
+import errno
 import os
 import ssl
 import struct
@@ -133,18 +134,31 @@ class TlsStream:
                 rest = rest[sent:]
 
     async def _fill(self) -> int:
-        data = await self._socket.recv(READ_BYTES)
+        # Not `recv`: trio's tries first, mostly in vain, and where it has luck it yields once more.
+        while True:
+            fd = self._socket.fileno()
+            if fd < 0:
+                raise OSError(errno.EBADF, "closed on this side")
+            await trio.lowlevel.wait_readable(fd)
+            with contextlib.suppress(BlockingIOError):
+                data = os.read(fd, READ_BYTES)
+                break
         self._incoming.write(data)
         self.bytes_in += len(data)
         return len(data)
+
+    def send_eof(self) -> None:
+        """Nothing more will be sent; the other side reads what was, and then the end."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(trio.socket.SHUT_WR)
 
     async def linger(self) -> None:
         """Let the peer read what was sent last: closing with unread input would make the kernel discard it (RST).
 
         Bounded by the caller in time, here in bytes.
         """
+        self.send_eof()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(trio.socket.SHUT_WR)
             drained = 0
             while drained < READ_BYTES:
                 data = await self._socket.recv(READ_BYTES)
