@@ -104,6 +104,7 @@ class Driver:
         self._behind = Turn()
         self._behind_until: float | None = None  # when what is left behind is to be written; None: nothing is
         self._settled = trio.Event()
+        self._alarm = trio.CancelScope()
         self.turns = 0
         self.disk_full = False
 
@@ -114,29 +115,38 @@ class Driver:
 
     async def run(self) -> None:
         """For ever. Raises what means that this node must stop: a broken disk, a broken belief."""
-        try:
-            await self._live()
-        except trio.Cancelled:
-            self._end_in_order()
-            raise
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ring)
+            try:
+                await self._live()
+            except trio.Cancelled:
+                self._end_in_order()
+                raise
+
+    async def _ring(self) -> None:
+        """One alarm clock for all turns, which is set again instead of made again: a scope a turn would cost as much
+        as a vote."""
+        while True:
+            with self._alarm:
+                await trio.sleep_forever()
+            self._alarm = trio.CancelScope()
+            self._inbox.wake()
 
     async def _live(self) -> None:
         await self._turn([Tick()])
         while True:
-            deadline_s = self.replica.next_deadline_ms() / 1000
-            if self._behind_until is not None:
-                deadline_s = min(deadline_s, self._behind_until)
-            await self._inbox.wait(deadline_s)
+            tick_ms = self.replica.next_deadline_ms()
+            due_s = tick_ms / 1000 if self._behind_until is None else min(tick_ms / 1000, self._behind_until)
+            self._alarm.deadline = min(due_s, self._alarm.deadline)  # that it may ring too early does no harm
+            await self._inbox.wait()
             if self._behind_until is not None and trio.current_time() >= self._behind_until:
                 await self._write_behind()
             events = self._inbox.take()
-            if self._now().monotonic_ms >= self.replica.next_deadline_ms():
+            if self._now().monotonic_ms >= tick_ms:
                 events.append(Tick())
             if events:
                 await self._verify_envelopes(events)
                 await self._turn(events)
-            # With everything in memory a turn may finish without waiting for anything: let connections have theirs.
-            await trio.lowlevel.checkpoint()
 
     def _end_in_order(self) -> None:
         """Leave on record all that was said, so that the next life need not abstain (replica/agreement.py)."""

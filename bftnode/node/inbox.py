@@ -5,7 +5,7 @@ itself (faults.md P33, W14). Clients are answered BUSY at their bound.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import trio
 
@@ -21,7 +21,7 @@ class PeerQueue:
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
         self.bytes = 0
-        self.room = trio.Event()
+        self.room: trio.Event | None = None  # somebody waits for it
 
 
 class Inbox:
@@ -39,11 +39,24 @@ class Inbox:
         self._events: deque[Event] = deque()
         self._wake = trio.Event()
 
-    async def receive(self, member: int, frame: bytes) -> None:
-        """Take a frame of a peer; waits while its queue is full."""
+    def receive(self, member: int, frame: bytes) -> Awaitable[None] | None:
+        """Take a frame of a peer. While its queue is full: what to await before the next one is read."""
         queue = self._peers[member]
-        while len(queue.frames) >= self._frames_max or queue.bytes >= self._bytes_max:
+        if self._is_full(queue):
+            return self._receive_later(queue, frame)
+        self._append(queue, frame)
+        return None
+
+    async def _receive_later(self, queue: PeerQueue, frame: bytes) -> None:
+        while self._is_full(queue):
+            queue.room = queue.room or trio.Event()
             await queue.room.wait()
+        self._append(queue, frame)
+
+    def _is_full(self, queue: PeerQueue) -> bool:
+        return len(queue.frames) >= self._frames_max or queue.bytes >= self._bytes_max
+
+    def _append(self, queue: PeerQueue, frame: bytes) -> None:
         queue.frames.append(frame)
         queue.bytes += len(frame)
         self._wake.set()
@@ -65,11 +78,9 @@ class Inbox:
         """Let whoever waits look again."""
         self._wake.set()
 
-    async def wait(self, deadline_s: float) -> None:
-        """Until there is something to do, or the deadline (seconds on trio's clock)."""
-        if not self._wake.is_set():
-            with trio.move_on_at(deadline_s):
-                await self._wake.wait()
+    async def wait(self) -> None:
+        """Until there is something to do. Lets others have their turn in any case."""
+        await self._wake.wait()
 
     def take(self) -> list[Event]:
         """One turn's events: ours first, then a bounded number of every peer's, then all submissions."""
@@ -83,11 +94,12 @@ class Inbox:
                 queue.bytes -= len(frame)
                 events.append(Received(member, frame))
             left = left or bool(frames)
-            queue.room.set()
-            queue.room = trio.Event()
+            if queue.room is not None:
+                queue.room.set()
+                queue.room = None
         if self._submissions:
             events.append(Submitted(tuple(self._submissions)))
             self._submissions = []
-        if not left:
+        if not left and self._wake.is_set():
             self._wake = trio.Event()
         return events

@@ -141,21 +141,21 @@ class Town:
         body = TransactionBody(CHAIN, ed25519.public_key_of(CLIENT), nonce, 1000, (operation,))
         return sign_transaction(body, ed25519.signer(CLIENT))
 
-    async def hear(self, member: int, kind: Kind, body: Wire) -> None:
+    def hear(self, member: int, kind: Kind, body: Wire) -> None:
         self.counter += 1
         frame = seal(CHAIN, kind, member, 1, self.counter, encode(body), ed25519.signer(SEEDS[member]))
-        await self.inbox.receive(member, encode_frame(frame))
+        assert self.inbox.receive(member, encode_frame(frame)) is None
 
-    async def introduce(self) -> None:
+    def introduce(self) -> None:
         for member in (1, 2, 3):
-            await self.hear(member, Kind.STATUS, Status(0, 0, True, 0, 0, 0, (Seen(0, 0, 0),) * 4))
+            self.hear(member, Kind.STATUS, Status(0, 0, True, 0, 0, 0, (Seen(0, 0, 0),) * 4))
 
-    async def vote(self, phase: int, *members: int) -> None:
+    def vote(self, phase: int, *members: int) -> None:
         header = open_body(open_frame(self.proposed))
         assert isinstance(header, PrePrepare)
         block = self.driver.replica.agreement.tip.block
         for member in members:
-            await self.hear(member, Kind(phase), Vote(0, 0, block.seq, block.hash))
+            self.hear(member, Kind(phase), Vote(0, 0, block.seq, block.hash))
 
 
 @pytest.fixture
@@ -168,15 +168,15 @@ async def test_a_decision_takes_one_write_and_only_commit_waits_for_it(town: Tow
     """Proposal and PREPARE leave at once; COMMIT after the write; the client is told before the block is appended."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        await town.introduce()
+        town.introduce()
         await town.until("durable seen")
         town.inbox.submit([town.transaction(1)])
         happened = await town.until("said PREPARE")
         assert happened == ["said PRE_PREPARE", "said PREPARE"]
-        await town.vote(PREPARE, 1, 2)
+        town.vote(PREPARE, 1, 2)
         happened = await town.until("said COMMIT")
         assert happened == ["answered ACK", "durable commit highest prepare", "said COMMIT"]
-        await town.vote(COMMIT, 1, 2)
+        town.vote(COMMIT, 1, 2)
         happened = await town.until("told the client")
         assert happened == ["executed", "told the client"]
         assert (town.storage.height, town.storage.unwritten) == (1, 1)
@@ -196,13 +196,13 @@ async def test_a_reader_of_the_log_does_not_wait_longer_than_the_write(
     monkeypatch.setattr(driver, "BEHIND_MS_MAX", 10**9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        await town.introduce()
+        town.introduce()
         await town.until("durable seen")
         town.inbox.submit([town.transaction(1)])
         await town.until("said PREPARE")
-        await town.vote(PREPARE, 1, 2)
+        town.vote(PREPARE, 1, 2)
         await town.until("said COMMIT")
-        await town.vote(COMMIT, 1, 2)
+        town.vote(COMMIT, 1, 2)
         await town.until("told the client")
         await town.driver.settle()
         assert town.storage.unwritten == 0
@@ -216,12 +216,12 @@ async def test_a_full_disk_stops_promises_and_resumes(town: Town) -> None:
     """COMMIT is not said until there is room; ending while there is none leaves no word that all is on record."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        await town.introduce()
+        town.introduce()
         await town.until("durable seen")
         town.inbox.submit([town.transaction(1)])
         await town.until("said PREPARE")
         town.full = True
-        await town.vote(PREPARE, 1, 2)
+        town.vote(PREPARE, 1, 2)
         assert "said COMMIT" not in await town.until("disk full")
         for _ in range(3):
             assert await town.until("tried") == ["tried"]
@@ -245,7 +245,7 @@ async def test_what_was_stopped_in_order_need_not_abstain(town: Town, tmp_path: 
     """The next life finds its PREPARE on record, and that this is all."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        await town.introduce()
+        town.introduce()
         await town.until("durable seen")
         town.inbox.submit([town.transaction(1)])
         await town.until("said PREPARE")
