@@ -168,7 +168,7 @@ class Disk:
             block.hash,
         ), "a block is stored with its certificate"
         assert tuple(item.raw for item in effect.transactions) == block.transactions, "the opened are the block's"
-        frontier, _ = self._frontier.append(block.leaves)
+        frontier = self._frontier.grown(block.leaves)
         assert (frontier.size, frontier.root()) == (block.header.log_size, block.header.log_root), "the log adds up"
         execution = self._executor.execute(
             block.seq, block.header.time_ms, self._frontier.size, effect.transactions, self._state

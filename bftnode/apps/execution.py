@@ -212,12 +212,16 @@ class Executor:
         return changes
 
     def validate(self, transaction: Transaction) -> None:
-        """Refuse an envelope with an operation that can never be applied. Raises Refused(TX_INVALID_OPERATION)."""
+        """Refuse an envelope with an operation that can never be applied; else mark it as validated.
+
+        Raises Refused(TX_INVALID_OPERATION).
+        """
         for operation in transaction.body.operations:
             if operation[:1] == _APPLICATION_BYTE:
                 self.application.validate(operation[1:])
             else:
                 open_system_operation(operation)
+        transaction.validated = True
 
     def execute(
         self, seq: int, time_ms: int, first_index: int, transactions: Sequence[Transaction], base: ReadableState
@@ -257,7 +261,9 @@ class _BlockTurn:
         outcome, room = [], limits.RESULTS_BYTES_MAX
         for operation in body.operations:
             # The role is read each time: an administrator may remove itself in the middle of its envelope.
-            done = self._apply(operation, context, window.role, min(room, limits.RESULT_BYTES_MAX))
+            done = self._apply(
+                operation, context, window.role, min(room, limits.RESULT_BYTES_MAX), transaction.validated
+            )
             room -= len(done.value)
             outcome.append(done)
         result = TransactionResult(transaction.id, seq, context.log_index, "", tuple(outcome))
@@ -270,18 +276,19 @@ class _BlockTurn:
             self._overlay.put(CLIENT_PREFIX + client, encode(window.record()))
         return self._overlay.changes
 
-    def _apply(self, operation: bytes, context: Context, role: int, room: int) -> OperationResult:
+    def _apply(self, operation: bytes, context: Context, role: int, room: int, validated: bool) -> OperationResult:
         """One operation: all of it and its value, or nothing of it and a code."""
         self._overlay.checkpoint()
         if operation[:1] != _APPLICATION_BYTE:
             code = self._apply_system(operation, role)
             return OperationResult("" if code is None else str(code), b"")
         content = operation[1:]
-        try:
+        if not validated:
             # Not every replica saw this block before it was certified, and none judges it again.
-            self._application.validate(content)
-        except Refused:
-            return OperationResult(str(Reason.TX_INVALID_OPERATION), b"")
+            try:
+                self._application.validate(content)
+            except Refused:
+                return OperationResult(str(Reason.TX_INVALID_OPERATION), b"")
         try:
             value = self._application.apply(self._scoped, content, context)
         except Refused as refused:

@@ -36,9 +36,13 @@ class SignedBody(Wire, frozen=True):
 
 
 class Transaction:
-    """A decoded envelope. Immutable by convention; equal when their bytes are."""
+    """A decoded envelope. Immutable by convention; equal when their bytes are.
 
-    __slots__ = ("body", "id", "key", "raw", "signature", "signed")
+    `validated`: the application has found all its operations valid, which is a pure function of their bytes. It
+    spares execution the same question, and changes no answer.
+    """
+
+    __slots__ = ("body", "id", "key", "raw", "signature", "signed", "validated")
 
     def __init__(self, raw: bytes, signed: bytes, signature: bytes, body: TransactionBody) -> None:
         self.raw = raw
@@ -47,6 +51,7 @@ class Transaction:
         self.body = body
         self.id = transaction_id(signed)
         self.key = (body.client, body.nonce)
+        self.validated = False
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transaction) and other.raw == self.raw

@@ -142,7 +142,7 @@ class Agreement:
         assert parent.frontier is not None, "the tip is connected"
         raws = tuple(transaction.raw for transaction in chosen)
         leaves = [leaf_hash(raw) for raw in raws]
-        frontier, _ = parent.frontier.append(leaves)
+        frontier = parent.frontier.grown(leaves)
         header = Header(
             self._members.chain_id,
             self._members.epoch,
@@ -224,7 +224,7 @@ class Agreement:
             if not 0 < len(block.transactions) <= self._members.parameters.block_transactions_max:
                 raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(block.transactions)} transactions")
             assert parent.frontier is not None, "the tip is connected"
-            frontier, _ = parent.frontier.append(block.leaves)
+            frontier = parent.frontier.grown(block.leaves)
             if (header.log_size, header.log_root) != (frontier.size, frontier.root()):
                 raise Refused(Reason.BAD_BLOCK, "the header does not name the log that follows from its blocks")
             transactions = self._open_transactions(block)

@@ -107,7 +107,7 @@ class Chain:
         assert frontier is not None, "the head's frontier is known"
         for entry in path:
             if entry.frontier is None:
-                grown, _ = frontier.append(entry.block.leaves)
+                grown = frontier.grown(entry.block.leaves)
                 header = entry.block.header
                 if (header.log_size, header.log_root) != (grown.size, grown.root()):
                     raise Refused(Reason.BAD_BLOCK, "the header does not name the log that follows from its blocks")

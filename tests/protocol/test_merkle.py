@@ -116,6 +116,8 @@ def test_pymerkle_agrees() -> None:
 def test_a_frontier_grows_in_any_pieces(size: int) -> None:
     """Appending at once, one by one, or after loading from stored nodes: the same root and the same nodes."""
     whole, nodes = Frontier().append(LEAVES[:size])
+    grown = Frontier().grown(LEAVES[: size // 2]).grown(LEAVES[size // 2 : size])
+    assert (grown.size, grown.peaks) == (whole.size, whole.peaks)
     step, seen = Frontier(), []
     for leaf in LEAVES[:size]:
         step, made = step.append([leaf])
