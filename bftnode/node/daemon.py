@@ -43,7 +43,7 @@ GIL_INTERVAL_S = 0.0005
 """How long a worker thread may keep the interpreter from the event loop. Python's 5 ms would be most of a commit's
 latency; smaller values cost throughput in switching."""
 
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (200_000, 20, 50)
 """Reference counting frees what a node makes; the collector only looks for cycles, of which there are few. Python's
 default of 700 would look hundreds of times a second, through everything that is in memory."""
 

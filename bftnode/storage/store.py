@@ -293,8 +293,10 @@ class Storage:
             store(txn, databases, block)
         for effect, _ in self._unwritten.values():
             append(txn, databases, effect.block, effect.certificate)
+        appended = {effect.block.hash for effect, _ in self._unwritten.values()}  # only membership matters
         for block_hash in turn.drops:
-            drop(txn, databases, block_hash)
+            if block_hash not in appended:
+                drop(txn, databases, block_hash)
         return flush(txn, databases, self._pending, self._head.seq) if flushing else self._pending
 
     def execute(self, effect: AppendBlock) -> Committed:
