@@ -96,6 +96,7 @@ class Execution(NamedTuple):
     """What executing one block did."""
 
     results: list[TransactionResult]
+    encoded: list[bytes]  # the same, as they are kept and sent
     changes: dict[bytes, bytes | None]  # key -> new value or None (deleted), to be applied with the block
     clients: dict[bytes, int]  # client -> role, 0 for removed, where it changed
 
@@ -232,7 +233,7 @@ class Executor:
             turn.execute(transaction, Context(seq, first_index + offset, time_ms, transaction.body.client))
             for offset, transaction in enumerate(transactions)
         ]
-        return Execution(results, turn.finish(), turn.clients)
+        return Execution(results, turn.encoded, turn.finish(), turn.clients)
 
 
 class _BlockTurn:
@@ -240,6 +241,7 @@ class _BlockTurn:
 
     def __init__(self, application: Application, clients_max: int, base: ReadableState) -> None:
         self.clients: dict[bytes, int] = {}
+        self.encoded: list[bytes] = []  # results, in order
         self._application = application
         self._clients_max = clients_max
         self._overlay = Overlay(base)
@@ -253,7 +255,9 @@ class _BlockTurn:
         window = self._window(body.client)
         code = _refusal(window, body.nonce, body.valid_until, seq)
         if code is not None:
-            return TransactionResult(transaction.id, seq, context.log_index, str(code), ())
+            rejected = TransactionResult(transaction.id, seq, context.log_index, str(code), ())
+            self.encoded.append(encode(rejected))
+            return rejected
         assert window is not None, "an unknown client was refused"
         for gone in window.use(body.nonce):
             self._overlay.put(result_key(body.client, gone), None)
@@ -267,7 +271,9 @@ class _BlockTurn:
             room -= len(done.value)
             outcome.append(done)
         result = TransactionResult(transaction.id, seq, context.log_index, "", tuple(outcome))
-        self._overlay.put(result_key(body.client, body.nonce), encode(result))
+        encoded = encode(result)
+        self.encoded.append(encoded)
+        self._overlay.put(result_key(body.client, body.nonce), encoded)
         return result
 
     def finish(self) -> dict[bytes, bytes | None]:

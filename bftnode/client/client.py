@@ -84,7 +84,7 @@ class Client:
         self._gathering = Gathering(options.batch_operations_max, options.batch_bytes_max)
         self._calls_room = trio.Semaphore(options.calls_max)
         self._calls_wake = trio.Event()
-        self._deadlines: dict[Call, float] = {}  # of the calls that are waited for
+        self._deadlines: dict[trio.Event, float] = {}  # of all that is waited for
         self._in_flight = 0
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -111,22 +111,16 @@ class Client:
         the envelope before it leaves, so that its id is known whatever happens then. Raises Refused for what never
         was and never will be executed, OutcomeUnknown, ResultForgotten.
         """
-        transaction: Transaction | None = None
-        story: list[str] = []
-        with trio.move_on_after(self._timeout(timeout_s)):
-            await _enter(self._room)
-            try:
-                if not self._ready:
-                    await self._until_ready()
-                transaction = self._sign(operations, valid_for_blocks)
-                if on_signed is not None:
-                    on_signed(transaction)
-                return _result_of(await self._outcome(transaction.id, transaction, story))
-            finally:
-                self._room.release()
-        if transaction is None:
+        deadline = trio.current_time() + self._timeout(timeout_s)
+        if not await self._entered(self._room, deadline):
             raise Refused(Reason.NOT_READY, f"time is up before it was sent: {self._why_not_ready()}")
-        raise OutcomeUnknown(transaction.id, "; ".join([*story, self._why_not_ready()]))
+        try:
+            transaction = self._sign(operations, valid_for_blocks)
+            if on_signed is not None:
+                on_signed(transaction)
+            return _result_of(await self._outcome(transaction.id, transaction, deadline))
+        finally:
+            self._room.release()
 
     async def call(self, operation: bytes, *, timeout_s: float | None = None) -> OperationResult:
         """One operation, in an envelope with those of concurrent callers.
@@ -137,21 +131,12 @@ class Client:
         """
         call = Call(operation)
         deadline = trio.current_time() + self._timeout(timeout_s)
-        entered = self._ready and _enter_now(self._calls_room)
-        if not entered:
-            with trio.move_on_at(deadline):
-                await self._until_ready()
-                await self._calls_room.acquire()
-                entered = True
-        if entered:
-            # A scope for each call would be a sixth of what a call costs: `_tick` looks at the deadlines of all.
-            self._deadlines[call] = deadline
+        if await self._entered(self._calls_room, deadline):
             try:
                 self._gathering.add(call)
                 self._calls_wake.set()
-                await call.done.wait()
+                await self._wait_for(call.done, deadline)
             finally:
-                del self._deadlines[call]
                 self._calls_room.release()
                 if call.outcome is None and call.refused is None:
                     self._leave(call)
@@ -169,14 +154,15 @@ class Client:
 
     async def wait(self, transaction: bytes, timeout_s: float | None = None) -> TransactionResult:
         """What became of a transaction, by its id, whoever sent it. Raises OutcomeUnknown, ResultForgotten, Refused."""
-        story: list[str] = []
-        with trio.move_on_after(self._timeout(timeout_s)):
-            await _enter(self._room)
-            try:
-                return _result_of(await self._outcome(transaction, None, story))
-            finally:
-                self._room.release()
-        raise OutcomeUnknown(transaction, "; ".join([*story, self._why_not_ready()]))
+        deadline = trio.current_time() + self._timeout(timeout_s)
+        with trio.move_on_at(deadline) as patience:
+            await self._room.acquire()
+        if patience.cancelled_caught:
+            raise OutcomeUnknown(transaction, "too many others wait for theirs")
+        try:
+            return _result_of(await self._outcome(transaction, None, deadline))
+        finally:
+            self._room.release()
 
     # Reading
 
@@ -260,8 +246,8 @@ class Client:
 
     # Outcomes
 
-    async def _outcome(self, name: bytes, transaction: Transaction | None, story: list[str]) -> Outcome:
-        """Register with the session and wait; who leaves before the outcome gets the `story` so far."""
+    async def _outcome(self, name: bytes, transaction: Transaction | None, deadline: float) -> Outcome:
+        """Register with the session and wait. Raises OutcomeUnknown at the deadline, with how it stands."""
         done = trio.Event()
         found: list[Outcome] = []
 
@@ -270,13 +256,35 @@ class Client:
             done.set()
 
         self._register(name, transaction, settle)
+        progress = ""
+        try:
+            await self._wait_for(done, deadline)
+        finally:
+            if not found:
+                progress = self._session.progress(name)
+                self._unregister(name, settle)
+        if not found:
+            raise OutcomeUnknown(name, f"{progress}; {self._why_not_ready()}")
+        return found[0]
+
+    async def _entered(self, room: trio.Semaphore, deadline: float) -> bool:
+        """Acquire, once enough members are there; False: time was up. Raises Refused as `_until_ready`."""
+        if self._ready and _enter_now(room):
+            return True
+        with trio.move_on_at(deadline):
+            await self._until_ready()
+            await room.acquire()
+            return True
+        return False
+
+    async def _wait_for(self, done: trio.Event, deadline: float) -> None:
+        """Until it is set, by whoever it is about or, at the deadline, by `_tick`: a scope for each operation would be
+        a sixth of what it costs here."""
+        self._deadlines[done] = deadline
         try:
             await done.wait()
         finally:
-            if not found:
-                story.append(self._session.progress(name))
-                self._unregister(name, settle)
-        return found[0]
+            del self._deadlines[done]
 
     def _register(
         self, name: bytes, transaction: Transaction | None, settle: Callable[[Outcome], None], *, alone: bool = True
@@ -314,8 +322,8 @@ class Client:
         while True:
             await trio.sleep(_TICK_S)
             now = trio.current_time()
-            for call in [call for call, deadline in self._deadlines.items() if deadline <= now]:
-                call.done.set()
+            for done in [done for done, deadline in self._deadlines.items() if deadline <= now]:
+                done.set()
             due_ms = self._session.next_due_ms()
             if due_ms is not None and due_ms <= _now_ms():
                 self._session.tick(_now_ms())
@@ -423,13 +431,8 @@ _TURNED_AWAY = frozenset(
 )
 
 
-async def _enter(room: trio.Semaphore) -> None:
-    """Acquire without the checkpoint of `acquire` where there is room: it is on the path of every operation."""
-    if not _enter_now(room):
-        await room.acquire()
-
-
 def _enter_now(room: trio.Semaphore) -> bool:
+    """Acquire without the checkpoint of `acquire`, where there is room: it is on the path of every operation."""
     try:
         room.acquire_nowait()
     except trio.WouldBlock:

@@ -334,19 +334,19 @@ class NodeBackend:
                 for subscriber, answers in mail.items():
                     subscriber.deliver(answers)
 
-    def executed(self, results: Sequence[TransactionResult]) -> None:
+    def executed(self, results: Sequence[TransactionResult], encoded: Sequence[bytes]) -> None:
         """A block was executed."""
         mail: dict[Subscriber, list[bytes]] = {}
-        for result in results:
-            subscribers = self._waiting.get(result.transaction)
+        for result, raw in zip(results, encoded, strict=True):
+            subscribers = self._waiting.pop(result.transaction, None)
             if subscribers is None:
                 continue
             # The second occurrence of an executed envelope is rejected; its outcome is that of the first.
             answer = self._outcome(result.transaction) if result.code else None
-            answer = answer or encode(Result(result.transaction, encode(result)))
-            for subscriber in list(subscribers):
+            answer = answer or encode(Result(result.transaction, raw))
+            for subscriber in subscribers:
                 mail.setdefault(subscriber, []).append(answer)
-                self._unsubscribe(result.transaction, subscriber)
+                self._of[subscriber].remove(result.transaction)
         for subscriber, answers in mail.items():
             subscriber.deliver(answers, now=True)
         self._grown.set()

@@ -64,7 +64,7 @@ class Ears(Protocol):
 
     def answered(self, answers: Sequence[Answer]) -> None: ...
 
-    def executed(self, results: Sequence[TransactionResult]) -> None: ...
+    def executed(self, results: Sequence[TransactionResult], encoded: Sequence[bytes]) -> None: ...
 
     def noted(self, note: Note) -> None: ...
 
@@ -260,7 +260,7 @@ class Driver:
         else:
             executed = self._execute_all(appends)
         for append, done in zip(appends, executed, strict=True):
-            self._ears.executed(done.results)
+            self._ears.executed(done.results, done.encoded)
             self._inbox.put(done.executed)
             self._envelopes.forget(append.block.transactions)
 

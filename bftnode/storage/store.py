@@ -103,10 +103,11 @@ class Turn:
 
 
 class Committed(NamedTuple):
-    """A block of the turn, executed. `results` are of its envelopes, in order."""
+    """A block of the turn, executed. `results` are of its envelopes, in order; `encoded` the same as they are sent."""
 
     executed: Executed
     results: list[TransactionResult]
+    encoded: list[bytes]
 
 
 class Found(NamedTuple):
@@ -340,7 +341,7 @@ class Storage:
             tuple(execution.clients.items()),
             digest,
         )
-        return Committed(executed, execution.results), Head(block.seq, block.hash, frontier), pending
+        return Committed(executed, execution.results, execution.encoded), Head(block.seq, block.hash, frontier), pending
 
     # --- reads, from any thread
 

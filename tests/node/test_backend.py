@@ -45,13 +45,13 @@ async def test_what_is_executed_soon_is_not_acknowledged_before(autojump_clock: 
         backend.answered([Answer(quick, None), Answer(slow, None)])
         await trio.sleep(ACK_AFTER_S / 2)
         result = TransactionResult(quick.id, 1, 0, "", ())
-        backend.executed([result])
+        backend.executed([result], [encode(result)])
         assert heard.messages == [encode(Result(quick.id, encode(result)))]
         await trio.sleep(ACK_AFTER_S)
         assert heard.messages[1:] == [encode(Ack(slow.id))]
         await trio.sleep(100 * ACK_AFTER_S)
         assert len(heard.messages) == 2
         late = TransactionResult(slow.id, 2, 1, "", ())
-        backend.executed([late])
+        backend.executed([late], [encode(late)])
         assert heard.messages[2:] == [encode(Result(slow.id, encode(late)))]
         nursery.cancel_scope.cancel()

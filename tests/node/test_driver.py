@@ -122,7 +122,8 @@ class Town:
         for item in answers:
             self.note(f"answered {item.reason or 'ACK'}")
 
-    def executed(self, results: Sequence[TransactionResult]) -> None:
+    def executed(self, results: Sequence[TransactionResult], encoded: Sequence[bytes]) -> None:
+        assert [encode(result) for result in results] == list(encoded)
         self.note("told the client")
 
     def noted(self, note: Note) -> None:
