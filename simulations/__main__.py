@@ -1,8 +1,8 @@
-"""`python -m simulations`: see campaign.py."""
+"""`python -m simulations`: see command.py."""
 
 import sys
 
-from simulations.campaign import main
+from simulations.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

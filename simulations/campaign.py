@@ -1,11 +1,5 @@
-"""Many seeds: `python -m simulations --seeds 2000 [--first N] [--n 4,7] [--jobs 2]`; one: `--seed S --trace`.
+"""Many seeds, and the story of one that fails. It belongs into tests/simulation/regression_seeds.txt, for ever."""
 
-Exit code 1 and a story of the last events where a property was violated. A failing seed belongs into
-tests/simulation/regression_seeds.txt, for ever.
-"""
-
-import argparse
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
@@ -63,24 +57,3 @@ def campaign(seeds: range, sizes: tuple[int, ...], jobs: int) -> int:
     for outcome in failed:
         print(f"seed {outcome.seed}: {outcome.violation}")
     return len(failed)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m simulations", description="The small world, many times.")
-    parser.add_argument("--seeds", type=int, default=200, help="how many (default 200)")
-    parser.add_argument("--first", type=int, default=0, help="the first one (default 0)")
-    parser.add_argument("--n", default=",".join(map(str, SIZES)), help="cluster sizes to draw from (default all)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--seed", type=int, help="play this one")
-    parser.add_argument("--trace", action="store_true", help="with --seed: tell everything that happened")
-    options = parser.parse_args(arguments)
-    sizes = tuple(int(size) for size in options.n.split(","))
-    if options.seed is not None:
-        story = report(options.seed, sizes, 1_000_000 if options.trace else STORY_LINES)
-        print(story)
-        return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
-    return 1 if campaign(range(options.first, options.first + options.seeds), sizes, options.jobs) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

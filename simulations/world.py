@@ -7,12 +7,29 @@ seed share (faults.md R17, K10), and, where somebody listens, told in words.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from random import Random
 
 WALL_MS = 1_700_000_000_000
 """What the wall clocks show at the start."""
+
+
+_listeners: list[Callable[[str], object]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[str], object] | None) -> Iterator[None]:
+    """Worlds made in here tell `listener` their story, line by line, as it happens (None: nobody)."""
+    if listener is None:
+        yield
+        return
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class Violation(Exception):
@@ -35,7 +52,7 @@ class World:
         self.now_ms = 0
         self.happened = 0
         self.story: deque[str] = deque(maxlen=remember) if remember else deque(maxlen=1)
-        self.telling = remember > 0
+        self.telling = remember > 0 or bool(_listeners)
         self._ties = self.random("ties")
         self._heap: list[tuple[int, float, int, Callable[..., None], tuple[object, ...]]] = []
         self._serial = 0
@@ -76,7 +93,10 @@ class World:
     def tell(self, who: object, what: str) -> None:
         """A line of the story, for people. Callers ask `telling` first where making the line costs something."""
         if self.telling:
-            self.story.append(f"{self.now_ms:7d} {who!s:>4} {what}")
+            line = f"{self.now_ms:7d} {who!s:>4} {what}"
+            self.story.append(line)
+            for listener in _listeners:
+                listener(line)
 
     def trace(self) -> str:
         return self._trace.hexdigest()

@@ -1,4 +1,4 @@
-"""Two proposals for one height, each correctly chained, to two groups, and votes for both (faults.md N01, V11)."""
+"""Two proposals for one height, each correctly chained, to two groups, and votes for both."""
 
 from random import Random
 
@@ -10,7 +10,7 @@ from bftnode.protocol.messages import Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.checkers import kind_of
 
-covers = ("N01", "N11", "N12")
+covers = ("N01", "N11", "N12", "V11")
 
 KEPT = 64
 

@@ -1,4 +1,4 @@
-"""As a primary, proposals that no backup may accept, or that it should (faults.md N07..N10, N16..N18, N20, N22)."""
+"""As a primary, proposals that no backup may accept, or that it should."""
 
 from collections.abc import Sequence
 

@@ -1,12 +1,10 @@
-"""Views, heights and blocks that are far away or do not exist, and requests that cost the other work
-
-(faults.md N13, P35, P39, R11, A18, K05)."""
+"""Views, heights and blocks that are far away or do not exist, and requests that cost the other work."""
 
 from bftnode.protocol.certificates import Vote
 from bftnode.protocol.messages import Checkpoint, FetchBlock, FetchRun, Kind, Seen, Status
 from simulations.adversaries.liar import Behaviour
 
-covers = ("N13", "K05", "K06")
+covers = ("N13", "K05", "K06", "P35", "P39", "R11", "A18")
 
 FAR = (2**62, 2**63 - 1, 10**6)
 

@@ -1,6 +1,4 @@
-"""Messages whose signature does not hold, among them votes, which are counted before they are checked
-
-(faults.md R01, V01, V03, P6)."""
+"""Messages whose signature does not hold, among them votes, which are counted before they are checked."""
 
 from random import Random
 
@@ -10,7 +8,7 @@ from bftnode.protocol.messages import Kind, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.checkers import kind_of
 
-covers = ("R01", "R15", "V01", "V03")
+covers = ("R01", "R15", "V01", "V03", "P6")
 
 
 class InvalidSignature(Behaviour):

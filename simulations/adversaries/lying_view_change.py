@@ -1,7 +1,7 @@
-"""VIEW-CHANGEs that hide what their sender knows: no certificate, or an old one, alike or different for each
+"""VIEW-CHANGEs that hide what their sender knows: no certificate, or an old one, alike or different for each member.
 
-member (faults.md V02, V18, P4, P5). As the primary of the new view it picks the VIEW-CHANGEs that suit it best,
-its own lie among them, and may send different NEW-VIEWs to different members (V04, V11).
+As the primary of the new view it picks the VIEW-CHANGEs that suit it best, its own lie among them, and may send
+different NEW-VIEWs to different members.
 """
 
 from random import Random
@@ -14,7 +14,7 @@ from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter, Liar
 from simulations.checkers import kind_of
 
-covers = ("V02", "V04", "V05", "V11", "V18")
+covers = ("V02", "V04", "V05", "V11", "V18", "P4", "P5")
 
 KEPT = 64
 

@@ -1,6 +1,4 @@
-"""Sends again what was sent before: its own frames, others' frames over its own link, others' NEW-VIEWs
-
-(faults.md R09, R10, R14, V06)."""
+"""Sends again what was sent before: its own frames, others' frames over its own link, others' NEW-VIEWs."""
 
 from random import Random
 

@@ -1,6 +1,4 @@
-"""Serves runs of blocks that are stale, have a gap, are cut, or hold other bodies, and promises much
-
-(faults.md K05, K06, K07, P38, P39)."""
+"""Serves runs of blocks that are stale, have a gap, are cut, or hold other bodies, and promises much."""
 
 from random import Random
 
@@ -13,7 +11,7 @@ from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, R
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.checkers import kind_of
 
-covers = ("K05", "K06", "K07", "P39")
+covers = ("K05", "K06", "K07", "P39", "P38")
 
 
 class RunLiar(Behaviour):

@@ -1,4 +1,4 @@
-"""Speaks to some and not to others; whom changes now and then (faults.md N02, V05, V15)."""
+"""Speaks to some and not to others; whom changes now and then."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Says nothing, or nothing of some kinds (faults.md N03, N19, X01)."""
+"""Says nothing, or nothing of some kinds."""
 
 from random import Random
 
@@ -6,7 +6,7 @@ from bftnode.protocol.messages import Kind
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.checkers import kind_of
 
-covers = ("N03", "N19")
+covers = ("N03", "N19", "X01")
 
 
 class Silent(Behaviour):

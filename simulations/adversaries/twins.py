@@ -1,4 +1,4 @@
-"""One key at two places: two correct replicas of one member that know nothing of each other (faults.md O02, N11).
+"""One key at two places: two correct replicas of one member that know nothing of each other.
 
 Bano et al., "Twins: BFT Systems Made Robust" (OPODIS 2021): most Byzantine behaviour is what two honest copies do
 when they hear different halves of the world. Their frames are numbered by one counter, so that replay windows do

@@ -1,9 +1,9 @@
-"""Asks for views: the next one, absurd ones, again and again (faults.md V06, V07, V08, P18, P20)."""
+"""Asks for views: the next one, absurd ones, again and again."""
 
 from bftnode.protocol.messages import Kind, ViewChange
 from simulations.adversaries.liar import Behaviour
 
-covers = ("V06", "V07", "V08")
+covers = ("V06", "V07", "V08", "P18", "P20")
 
 
 class ViewSpammer(Behaviour):

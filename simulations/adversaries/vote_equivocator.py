@@ -1,4 +1,4 @@
-"""Votes for everything that it hears of, in both phases, at once (faults.md N11, N12, V10)."""
+"""Votes for everything that it hears of, in both phases, at once."""
 
 from random import Random
 

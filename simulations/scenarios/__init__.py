@@ -2,3 +2,48 @@
 
 `play` raises Violation where a property does not hold, and AssertionError where the scenario is not what it says.
 """
+
+from collections.abc import Callable
+from typing import Protocol
+
+from simulations.scenarios import (
+    ancestors_of_the_base,
+    censored_and_left_out,
+    certificate_of_a_later_view,
+    dead_primary,
+    every_crash,
+    forgotten_disk,
+    lone_replica,
+    lowest_certificate,
+    no_quorum,
+    power_cut,
+    two_quorums,
+    withheld_base,
+)
+
+
+class Scenario(Protocol):
+    """A module: its docstring tells the story, `covers` names the faults of docs/faults.md."""
+
+    __doc__: str | None
+    covers: tuple[str, ...]
+    play: Callable[[], object]
+
+
+SCENARIOS: dict[str, Scenario] = {
+    module.__name__.rsplit(".", 1)[-1].replace("_", "-"): module
+    for module in (
+        ancestors_of_the_base,
+        censored_and_left_out,
+        certificate_of_a_later_view,
+        dead_primary,
+        every_crash,
+        forgotten_disk,
+        lone_replica,
+        lowest_certificate,
+        no_quorum,
+        power_cut,
+        two_quorums,
+        withheld_base,
+    )
+}

@@ -1,7 +1,7 @@
 """A primary never orders one client and sends one member no proposal; the client knows that member only.
 
 The member follows by what the others commit. It must still notice that its client waits, and tell the others, though
-the world around it makes progress all the time (faults.md N02, N05, P16, P31).
+the world around it makes progress all the time.
 """
 
 from random import Random

@@ -1,4 +1,4 @@
-"""kill -9 at every write and after every message of one member, in a run with a view change (faults.md D01, D02)."""
+"""kill -9 at every write and after every message of one member, in a run with a view change."""
 
 from simulations.scenarios.stage import Stage
 

@@ -1,6 +1,6 @@
 """A member comes back with an old disk or a new one: it finds out, stays silent, follows, and returns when it may.
 
-While it does not vote the cluster has no fault left to give: all others must be up (faults.md D07, D08, R13).
+While it does not vote the cluster has no fault left to give: all others must be up.
 """
 
 from bftnode.protocol.codec import decode, encode

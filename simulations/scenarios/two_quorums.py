@@ -1,6 +1,4 @@
-"""A primary shows two halves of the cluster different blocks, and votes for both: no two halves are a quorum
-
-(faults.md N01, P1; n = 4, 5, 6: where f+1 more would be needed)."""
+"""A primary shows two halves of the cluster different blocks, and votes for both: no two halves are a quorum."""
 
 from random import Random
 

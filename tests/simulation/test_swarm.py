@@ -9,11 +9,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import pytest
 
+from bftnode.protocol import quorums
 from simulations.adversaries import BEHAVIOURS, TWINS
-from simulations.campaign import main, report
+from simulations.campaign import report
+from simulations.command import main
+from simulations.scenarios import SCENARIOS
 from simulations.simulation import Simulation, play
 from simulations.swarm import SIZES, draw
 
@@ -92,10 +96,51 @@ def test_real_signatures_change_nothing_but_the_time() -> None:
 
 
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 0 and a line of progress; with --seed the story of one run."""
-    assert main(["--seeds", "3", "--n", "4"]) == 0
+    """Exit code 0 and a line of progress; `replay` and `run` tell the story of one run."""
+    assert main(["swarm", "--seeds", "0..2", "--n", "4"]) == 0
     assert "3/3 seeds, 0 violations" in capsys.readouterr().out
-    assert main(["--seed", "5", "--trace"]) == 0
+    assert main(["replay", "5"]) == 0
     told = capsys.readouterr().out
     assert "the world becomes kind" in told
     assert "nothing was violated" in told
+    assert main(["run", "power-cut"]) == 0
+    told = capsys.readouterr().out
+    assert "crashes" in told
+    assert told.endswith("power-cut: safe, and everything that was asked for is done\n")
+    assert main(["run", "power-cut", "--quiet"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_the_command_tells_a_violation(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, the property, and what broke it: here a replica that certifies with too few votes."""
+    with patch.object(quorums, "quorum", lambda n: 2 * quorums.max_faulty(n)):
+        assert main(["run", "two-quorums", "--quiet"]) == 1
+        assert "two-quorums: VIOLATED" in capsys.readouterr().out
+        assert main(["replay", "1", "--n", "4"]) == 1
+        assert "VIOLATED" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every scenario and adversary, with what it is and what it attacks."""
+    assert main(["list"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in [*SCENARIOS, *BEHAVIOURS, TWINS])
+    assert told.count(" attacks ") == len(SCENARIOS) + len(BEHAVIOURS) + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["swarm", "--seeds", "9..3"], "write the lower one first"),
+        (["swarm", "--seeds", "some"], "is not of the form 1..200"),
+        (["swarm", "--n", "3"], "fewer than 4 members"),
+        (["run", "nothing"], "invalid choice: 'nothing'"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_word_is_one_line(wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Usage and what is wrong, exit code 2."""
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

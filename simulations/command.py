@@ -1,0 +1,120 @@
+"""`python -m simulations` (or `./scripts/simulate`): worlds that any user can run.
+
+    list                          the scenarios, the adversaries and the faults, and what each attacks
+    run SCENARIO [--quiet]        a directed schedule, told as it happens
+    replay SEED [--n 4,7]         one seed of the swarm, told as it happens
+    swarm --seeds A..B [--jobs J] many seeds; what fails is told
+
+Exit code 1 where a property was violated.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from simulations.adversaries import BEHAVIOURS, TWINS
+from simulations.adversaries.twins import covers as covers_of_twins
+from simulations.campaign import campaign, report
+from simulations.scenarios import SCENARIOS
+from simulations.swarm import FAULTS, LATE_FAULTS, SIZES
+from simulations.world import Violation, listening
+
+LINES_MAX = 1_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return _obey(options)
+    except BrokenPipeError:
+        # Who reads has seen enough (`| head`). What Python would write at its end has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _obey(options: argparse.Namespace) -> int:
+    match options.command:
+        case "list":
+            return list_all()
+        case "run":
+            return run(options.scenario, quiet=options.quiet)
+        case "replay":
+            story = report(options.seed, options.n, LINES_MAX)
+            print(story)
+            return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
+        case _:
+            return 1 if campaign(options.seeds, options.n, options.jobs) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulations",
+        description="The daemon's own replica code against faulty networks, disks and members, by the seed.",
+        epilog="example: python -m simulations swarm --seeds 1..200",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="scenarios, adversaries and faults, and what each attacks")
+    one = commands.add_parser("run", help="play a scenario and tell it")
+    one.add_argument("scenario", choices=sorted(SCENARIOS), metavar="SCENARIO", help="a name that `list` shows")
+    one.add_argument("--quiet", action="store_true", help="say only how it ended")
+    replay = commands.add_parser("replay", help="play one seed of the swarm and tell it")
+    replay.add_argument("seed", type=int, metavar="SEED")
+    swarm = commands.add_parser("swarm", help="play many seeds")
+    swarm.add_argument(
+        "--seeds", type=_seeds, default=range(200), metavar="A..B", help="both included (default 0..199)"
+    )
+    swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    for command in (replay, swarm):
+        command.add_argument("--n", type=_sizes, default=SIZES, metavar="4,7", help="cluster sizes to draw from")
+    return parser
+
+
+def _seeds(text: str) -> range:
+    first, dots, last = text.partition("..")
+    try:
+        seeds = range(int(first), int(last if dots else first) + 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1..200") from None
+    if not seeds or seeds[0] < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no seeds: write the lower one first")
+    return seeds
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 4,7,10") from None
+    if min(sizes) < 4:
+        raise argparse.ArgumentTypeError("fewer than 4 members cannot bear a faulty one")
+    return sizes
+
+
+def list_all() -> int:
+    """What there is, in lines: name, ids of docs/faults.md, what it is."""
+    _table("Scenarios (`run NAME` plays one)", ((name, it.covers, it.__doc__) for name, it in SCENARIOS.items()))
+    adversaries = [(name, sys.modules[kind.__module__]) for name, kind in BEHAVIOURS.items() if isinstance(kind, type)]
+    rows = [(name, module.covers, module.__doc__) for name, module in adversaries]
+    _table("Adversaries (the swarm draws and mixes them)", [*rows, (TWINS, covers_of_twins, "Two of one identity.")])
+    print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join((*FAULTS, *LATE_FAULTS)))
+    return 0
+
+
+def _table(title: str, rows: Iterable[tuple[str, Sequence[str], str | None]]) -> None:
+    print(f"\n{title}")
+    for name, covers, story in sorted(rows):
+        sentence = " ".join((story or "").split("\n\n")[0].split())
+        print(f"  {name:28} {sentence}\n  {'':28} attacks {', '.join(covers)}")
+
+
+def run(name: str, *, quiet: bool) -> int:
+    """Play a scenario; tell it unless `quiet`."""
+    violation = None
+    with listening(None if quiet else print):
+        try:
+            SCENARIOS[name].play()
+        except Violation as found:
+            violation = found
+    print(f"{name}: " + (f"VIOLATED {violation}" if violation else "safe, and everything that was asked for is done"))
+    return 1 if violation else 0
