@@ -81,6 +81,7 @@ class Judge:
         self._bases: dict[bytes, tuple[int, int]] = {}  # NEW-VIEW -> (view, height of its base)
         self._turns = 0
         self.refusals: dict[str, int] = {}
+        self.accused: dict[int, None] = {}  # by correct members, with a proof
 
     def is_correct(self, node: Judged) -> bool:
         return node.member not in self.faulty
@@ -217,6 +218,7 @@ class Judge:
             culprit, _ = check_accusation(accuse.accusation, self._members, self._verify)
         except Refused as refused:
             raise Violation("evidence", f"{node.name} accuses with what proves nothing: {refused}") from None
+        self.accused[culprit] = None
         if culprit != accuse.culprit:
             raise Violation("evidence", f"{node.name} accuses {accuse.culprit} with the words of {culprit}")
 

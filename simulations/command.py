@@ -1,7 +1,7 @@
 """`python -m simulations` (or `./scripts/simulate`): worlds that any user can run.
 
     list                          the scenarios, the adversaries and the faults, and what each attacks
-    run SCENARIO [--quiet]        a directed schedule, told as it happens
+    run SCENARIO [--quiet]        one of them, or a file of your own, told as it happens
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
 
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.campaign import campaign, report
-from simulations.scenarios import SCENARIOS
+from simulations.library import find, names
+from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, SIZES
 from simulations.world import Violation, listening
 
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="scenarios, adversaries and faults, and what each attacks")
     one = commands.add_parser("run", help="play a scenario and tell it")
-    one.add_argument("scenario", choices=sorted(SCENARIOS), metavar="SCENARIO", help="a name that `list` shows")
+    one.add_argument("scenario", metavar="SCENARIO", help="a name that `list` shows, or a file of your own (script.py)")
     one.add_argument("--quiet", action="store_true", help="say only how it ended")
     replay = commands.add_parser("replay", help="play one seed of the swarm and tell it")
     replay.add_argument("seed", type=int, metavar="SEED")
@@ -93,7 +94,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def list_all() -> int:
     """What there is, in lines: name, ids of docs/faults.md, what it is."""
-    _table("Scenarios (`run NAME` plays one)", ((name, it.covers, it.__doc__) for name, it in SCENARIOS.items()))
+    scenarios = (find(name) for name in names())
+    _table("Scenarios (`run NAME` plays one)", ((it.name, it.covers, it.story) for it in scenarios))
     adversaries = [(name, sys.modules[kind.__module__]) for name, kind in BEHAVIOURS.items() if isinstance(kind, type)]
     rows = [(name, module.covers, module.__doc__) for name, module in adversaries]
     _table("Adversaries (the swarm draws and mixes them)", [*rows, (TWINS, covers_of_twins, "Two of one identity.")])
@@ -110,11 +112,19 @@ def _table(title: str, rows: Iterable[tuple[str, Sequence[str], str | None]]) ->
 
 def run(name: str, *, quiet: bool) -> int:
     """Play a scenario; tell it unless `quiet`."""
+    try:
+        scenario = find(name)
+    except BadScript as bad:
+        print(f"error: {bad}", file=sys.stderr)
+        return 2
     violation = None
     with listening(None if quiet else print):
         try:
-            SCENARIOS[name].play()
+            scenario.play()
         except Violation as found:
             violation = found
-    print(f"{name}: " + (f"VIOLATED {violation}" if violation else "safe, and everything that was asked for is done"))
+    print(
+        f"{scenario.name}: "
+        + (f"VIOLATED {violation}" if violation else "safe, and everything that was asked for is done")
+    )
     return 1 if violation else 0

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import io
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,9 +51,16 @@ def claims_of_scenarios() -> Iterator[tuple[str, str]]:
                     yield constant.value, str(path.relative_to(ROOT))
 
 
+def claims_of_stories() -> Iterator[tuple[str, str]]:
+    """`covers = [...]` of the scenarios in files, each of which tests/simulation/test_stories.py plays."""
+    for path in sorted((ROOT / "simulations" / "scenarios").glob("*.toml")):
+        for fault in tomllib.loads(path.read_text(encoding="utf-8"))["covers"]:
+            yield fault, str(path.relative_to(ROOT))
+
+
 def main(arguments: list[str]) -> None:
     matrix: dict[str, set[str]] = {fault: set() for fault in sorted(FAULTS, key=_order)}
-    for fault, name in [*claims_of_tests(), *claims_of_scenarios()]:
+    for fault, name in [*claims_of_tests(), *claims_of_scenarios(), *claims_of_stories()]:
         if fault not in matrix:
             sys.exit(f"{name} names {fault}, which tests/faults.txt does not have")
         matrix[fault].add(name)

@@ -69,11 +69,16 @@ class Liar(Node):
     act_random: Random | None = None
 
     def misbehave(self, behaviours: Sequence[Behaviour], dice: Random) -> None:
-        self.behaviours = behaviours
+        """Once, at the beginning."""
         self.act_random = dice
+        self.become(behaviours)
+        self.world.after(dice.randint(*ACT_INTERVAL_MS), self._act)
+
+    def become(self, behaviours: Sequence[Behaviour]) -> None:
+        """Behave so from now on; with none, like anybody."""
+        self.behaviours = behaviours
         for behaviour in behaviours:
             behaviour.attach(self)
-        self.world.after(dice.randint(*ACT_INTERVAL_MS), self._act)
 
     def _act(self) -> None:
         assert self.act_random is not None, "scheduled by misbehave"

@@ -1,6 +1,7 @@
-"""Directed schedules: for what dice hardly find, and for what must be shown by name. Each file says what it attacks.
+"""Scenarios: for what dice hardly find, and for what must be shown by name. Each file says what it attacks.
 
-`play` raises Violation where a property does not hold, and AssertionError where the scenario is not what it says.
+Most are stories in TOML (see script.py). Those in Python need a rule for single messages, or play many variants;
+`play` raises Violation where a property does not hold, or where the scenario is not what it says.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from simulations.scenarios import (
 )
 
 
-class Scenario(Protocol):
+class Schedule(Protocol):
     """A module: its docstring tells the story, `covers` names the faults of docs/faults.md."""
 
     __doc__: str | None
@@ -30,7 +31,7 @@ class Scenario(Protocol):
     play: Callable[[], object]
 
 
-SCENARIOS: dict[str, Scenario] = {
+SCHEDULES: dict[str, Schedule] = {
     module.__name__.rsplit(".", 1)[-1].replace("_", "-"): module
     for module in (
         ancestors_of_the_base,

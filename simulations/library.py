@@ -1,0 +1,42 @@
+"""All scenarios by name: stories in files (scenarios/*.toml, script.py) and schedules in Python (scenarios/*.py).
+
+A new story is a new file; nothing else has to know of it.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from simulations.scenarios import SCHEDULES
+from simulations.script import BadScript, Play, load
+
+SCRIPTS = Path(__file__).parent / "scenarios"
+
+
+class Scenario(NamedTuple):
+    """Something to play. `play` raises Violation."""
+
+    name: str
+    story: str
+    covers: tuple[str, ...]
+    play: Callable[[], object]
+
+
+def names() -> list[str]:
+    """Of all scenarios, in order."""
+    return sorted([*SCHEDULES, *(path.stem for path in SCRIPTS.glob("*.toml"))])
+
+
+def find(name: str) -> Scenario:
+    """By its name, or by the path of a file of one's own. Raises BadScript where there is none that can be played."""
+    schedule = SCHEDULES.get(name)
+    if schedule is not None:
+        story = (schedule.__doc__ or "").split("\n\n")[0]
+        return Scenario(name, " ".join(story.split()), schedule.covers, schedule.play)
+    path = Path(name) if name.endswith(".toml") else SCRIPTS / f"{name}.toml"
+    if not path.is_file():
+        near = get_close_matches(name, names(), 1)
+        raise BadScript(f"no scenario {name}" + (f"; {near[0]}?" if near else ": `list` shows their names"))
+    script = load(path)
+    return Scenario(name, script.story, script.covers, lambda: Play(script).run())

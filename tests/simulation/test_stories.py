@@ -1,0 +1,114 @@
+"""The scenarios that are files: each is played, each claim is of the catalogue, and a wrong file is a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from simulations.command import main
+from simulations.library import SCRIPTS, find
+from simulations.script import ACTIONS, BadScript, Play, load
+from simulations.world import Violation
+from tests.faults import FAULTS
+
+STORIES = sorted(path.stem for path in SCRIPTS.glob("*.toml"))
+
+STORY = """
+story = "One sentence."
+covers = ["N03"]
+[[step]]
+at_ms = 100
+do = "submit"
+count = 2
+"""
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_story_holds(name: str) -> None:
+    """Safe all the time, and at its end what it promises; its ids are of docs/faults.md."""
+    scenario = find(name)
+    assert set(scenario.covers) <= FAULTS
+    assert scenario.story.endswith(".")
+    scenario.play()
+
+
+def test_a_story_is_one_run() -> None:
+    """The same file gives the same world, to the last event."""
+    traces = []
+    for _ in range(2):
+        play = Play(load(SCRIPTS / "conspiracy-of-f.toml"))
+        play.run()
+        traces.append((play.stage.world.trace(), play.stage.world.happened))
+    assert traces[0] == traces[1]
+
+
+def test_every_action_is_played_somewhere() -> None:
+    """An action that no story uses is one that nobody has seen work."""
+    used = {step.do for name in STORIES for step in load(SCRIPTS / f"{name}.toml").step}
+    assert used == set(ACTIONS)
+
+
+def written(path: Path, text: str) -> Path:
+    path = path / "story.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("covers", "cover"), "cover: unknown; there are story, covers"),
+        (('story = "One sentence."', ""), "story: missing"),
+        (('"One sentence."', '" "'), "story: a sentence is expected"),
+        (("count = 2", 'count = "2"'), "step 1: count: int is expected"),
+        (("count = 2", "count = 2000"), "step 1: at most 1000 at once"),
+        (("count = 2", "members = [4]"), "there is no member 4 among 4"),
+        (('"submit"', '"sumbit"'), "step 1: 'sumbit' is nothing to do; there are"),
+        (("at_ms = 100", "at_ms = -1"), "step 1: at_ms: steps are in order of time"),
+        (("[[step]]", "[step]"), "step is written [[step]]"),
+        (('covers = ["N03"]', 'covers = ["N03"]\nn = 3'), "n: 4 to 64 members"),
+        (("[[step]]", '[liars.0]\nbehaviours = ["lazy"]\n[[step]]'), "liars.0: 'lazy' is no behaviour; there are"),
+        (("[[step]]", "[liars.first]\nbehaviours = []\n[[step]]"), "liars.first: a member is named by its index"),
+        (("story", "story = = "), "story.toml: "),
+    ],
+)
+def test_a_wrong_file_is_a_sentence_with_the_key(change: tuple[str, str], said: str, tmp_path: Path) -> None:
+    """Never a traceback out of the middle of a world."""
+    with pytest.raises(BadScript) as refused:
+        load(written(tmp_path, STORY.replace(*change, 1)))
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("story.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("expect", "said"),
+    [
+        ("view_at_least = 1", "the highest view is 0"),
+        ("accused = [1]", "accused are [], not [1]"),
+        ("within_ms = 0", "are not executed everywhere in time"),
+    ],
+)
+def test_what_a_story_expects_is_asked(expect: str, said: str, tmp_path: Path) -> None:
+    """An expectation that does not hold is a violation."""
+    script = load(written(tmp_path, f"{STORY}[expect]\n{expect}\n"))
+    with pytest.raises(Violation, match=said.replace("[", "\\[").replace("]", "\\]")):
+        Play(script).run()
+
+
+def test_a_story_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """`run` tells steps, messages and how it ended."""
+    assert main(["run", "silent-primary"]) == 0
+    told = capsys.readouterr().out
+    assert "n0 === is a liar from now on: silent" in told
+    assert "=== submit" in told
+    assert told.endswith("silent-primary: safe, and everything that was asked for is done\n")
+
+
+def test_a_story_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file by its path; a name that is nearly right; a file that cannot be played: exit codes 0, 2 and 2."""
+    path = str(written(tmp_path, STORY))
+    assert main(["run", path, "--quiet"]) == 0
+    assert capsys.readouterr().out == f"{path}: safe, and everything that was asked for is done\n"
+    assert main(["run", "silent-primry"]) == 2
+    assert capsys.readouterr().err == "error: no scenario silent-primry; silent-primary?\n"
+    assert main(["run", str(written(tmp_path, STORY.replace("submit", "sumbit")))]) == 2
+    assert "step 1: 'sumbit' is nothing to do" in capsys.readouterr().err
