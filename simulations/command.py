@@ -2,6 +2,7 @@
 
     list                          the scenarios, the adversaries and the faults, and what each attacks
     run SCENARIO [--quiet]        one of them, or a file of your own, told as it happens
+        [--report PAGE.html]      and drawn: who said what to whom, in one page for a browser
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
 
@@ -12,14 +13,16 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.campaign import campaign, report
 from simulations.library import find, names
+from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, SIZES
-from simulations.world import Violation, listening
+from simulations.world import Listener, Violation, line_of, listening
 
 LINES_MAX = 1_000_000
 
@@ -39,7 +42,7 @@ def _obey(options: argparse.Namespace) -> int:
         case "list":
             return list_all()
         case "run":
-            return run(options.scenario, quiet=options.quiet)
+            return run(options.scenario, quiet=options.quiet, report_to=options.report)
         case "replay":
             story = report(options.seed, options.n, LINES_MAX)
             print(story)
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("run", help="play a scenario and tell it")
     one.add_argument("scenario", metavar="SCENARIO", help="a name that `list` shows, or a file of your own (script.py)")
     one.add_argument("--quiet", action="store_true", help="say only how it ended")
+    one.add_argument("--report", type=Path, metavar="PAGE.html", help="write a page with a space-time diagram")
     replay = commands.add_parser("replay", help="play one seed of the swarm and tell it")
     replay.add_argument("seed", type=int, metavar="SEED")
     swarm = commands.add_parser("swarm", help="play many seeds")
@@ -110,19 +114,37 @@ def _table(title: str, rows: Iterable[tuple[str, Sequence[str], str | None]]) ->
         print(f"  {name:28} {sentence}\n  {'':28} attacks {', '.join(covers)}")
 
 
-def run(name: str, *, quiet: bool) -> int:
-    """Play a scenario; tell it unless `quiet`."""
+class Printer(Listener):
+    """Tells the story on standard output."""
+
+    def told(self, ms: int, who: str, what: str) -> None:
+        print(line_of(ms, who, what))
+
+
+def run(name: str, *, quiet: bool, report_to: Path | None = None) -> int:
+    """Play a scenario; tell it unless `quiet`; draw it."""
     try:
         scenario = find(name)
     except BadScript as bad:
         print(f"error: {bad}", file=sys.stderr)
         return 2
     violation = None
-    with listening(None if quiet else print):
+    recorder = Recorder()
+    listeners = [*([] if quiet else [Printer()]), *([] if report_to is None else [recorder])]
+    with listening(*listeners):
         try:
             scenario.play()
         except Violation as found:
             violation = found
+    if report_to is not None:
+        try:
+            report_to.write_text(
+                page(scenario.name, scenario.story, scenario.covers, str(violation or ""), recorder), encoding="utf-8"
+            )
+        except OSError as error:
+            print(f"error: {report_to}: {error.strerror}", file=sys.stderr)
+            return 2
+        print(f"drawn in {report_to}", file=sys.stderr)
     print(
         f"{scenario.name}: "
         + (f"VIOLATED {violation}" if violation else "safe, and everything that was asked for is done")

@@ -63,19 +63,30 @@ class Network:
                 self._send(place, to, frame)
 
     def _send(self, place: int, to: int, frame: bytes) -> None:
-        dice = self._random
+        dice, world = self._random, self._world
         self.frames += 1
-        if (place, to) in self.cut or (self.rule is not None and not self.rule(place, to, frame)):
+        delay = self._delay(place, to, frame)
+        if world.telling:
+            world.sent(place, to, frame, None if delay is None else world.now_ms + delay)
+        if delay is None:
             return
+        self._world.after(delay, self._deliver, place, to, frame)
+        weather = self.own_weather.get((place, to), self.weather)
+        if weather.duplicate and dice.random() < weather.duplicate:
+            self._world.after(delay + dice.randint(0, DUPLICATE_SPREAD_MS), self._deliver, place, to, frame)
+
+    def _delay(self, place: int, to: int, frame: bytes) -> int | None:
+        """How long this frame takes; None: it is lost."""
+        dice = self._random
+        if (place, to) in self.cut or (self.rule is not None and not self.rule(place, to, frame)):
+            return None
         weather = self.own_weather.get((place, to), self.weather)
         if weather.loss and dice.random() < weather.loss:
-            return
+            return None
         delay = dice.randint(weather.delay_min_ms, weather.delay_max_ms)
         if weather.spike and dice.random() < weather.spike:
             delay += dice.randint(0, weather.spike_ms)
-        self._world.after(delay, self._deliver, place, to, frame)
-        if weather.duplicate and dice.random() < weather.duplicate:
-            self._world.after(delay + dice.randint(0, DUPLICATE_SPREAD_MS), self._deliver, place, to, frame)
+        return delay
 
     def _deliver(self, place: int, to: int, frame: bytes) -> None:
         self._hear[to](self._member_at[place], frame)

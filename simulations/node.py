@@ -31,7 +31,7 @@ from bftnode.replica.position import Timing
 from simulations.checkers import Judge
 from simulations.disks import Disk
 from simulations.network import Network
-from simulations.words import in_words
+from simulations.words import in_words, note_in_words
 from simulations.world import WALL_MS, Violation, World
 
 BEHIND_MS_MAX = 20
@@ -332,7 +332,8 @@ class Node:
                     self.world.tell(self.name, f"accuses n{effect.culprit}: {effect.proved}")
                     self.judge.on_accuse(self, effect)
                 case Note():
-                    self.world.tell(self.name, f"({effect.name} {effect.fields})" if self.world.telling else "")
+                    if self.world.telling:
+                        self.world.tell(self.name, note_in_words(effect))
                     self.judge.on_note(self, effect)
                 case _:
                     pass

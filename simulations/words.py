@@ -1,4 +1,4 @@
-"""Frames in words, for the story of a run."""
+"""Frames and notes in words, for the story of a run."""
 
 from bftnode.protocol.blocks import hash_header, open_header
 from bftnode.protocol.certificates import Certificate, Vote
@@ -17,6 +17,31 @@ from bftnode.protocol.messages import (
     ViewChange,
     open_body,
 )
+from bftnode.replica.effects import Note
+
+_NOTES = {
+    "view_timeout": "gives view {view} up after {timeout_ms} ms",
+    "view_change_sent": "asks for view {view}",
+    "new_view": "enters view {view}, built on height {base}",
+    "view_ended_by_certificate": "learns that view {view} has begun without it",
+    "courtesy_view_change": "follows n{member} to view {view}, as a courtesy",
+    "checkpoint_stable": "knows that height {height} is a stable checkpoint",
+    "quarantined": "has forgotten what it said, and votes no more",
+    "probation": "may vote again above height {until}",
+    "rejoined": "votes again, from height {height} on",
+    "was_asleep": "slept for {ms} ms",
+    "fetch_timeout": "hears nothing from n{member}, which it asked for height {first}",
+    "fork_detected": "ends: {why}",
+    "checkpoint_divergent": "finds that n{member} executed height {height} otherwise than the others",
+    "state_diverged": "ends: it executed otherwise than the others, up to height {height}",
+    "refused": "refuses n{member}: {reason}: {detail}",
+}
+
+
+def note_in_words(note: Note) -> str:
+    """A sentence on what a replica found worth telling."""
+    sentence = _NOTES.get(note.name)
+    return f"{note.name} {note.fields}" if sentence is None else sentence.format_map(note.fields)
 
 
 def in_words(raw: bytes) -> str:

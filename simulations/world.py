@@ -16,20 +16,36 @@ WALL_MS = 1_700_000_000_000
 """What the wall clocks show at the start."""
 
 
-_listeners: list[Callable[[str], object]] = []
+class Listener:
+    """Who is told what happens, as it happens. Listening changes nothing (faults.md R17)."""
+
+    def begun(self, world: "World") -> None:
+        """A world begins."""
+
+    def told(self, ms: int, who: str, what: str) -> None:
+        """A line of the story."""
+
+    def sent(self, ms: int, place: int, to: int, frame: bytes, arrives_ms: int | None) -> None:
+        """A frame leaves a place for another; None: it is lost on the way."""
+
+
+_listeners: list[Listener] = []
 
 
 @contextmanager
-def listening(listener: Callable[[str], object] | None) -> Iterator[None]:
-    """Worlds made in here tell `listener` their story, line by line, as it happens (None: nobody)."""
-    if listener is None:
-        yield
-        return
-    _listeners.append(listener)
+def listening(*listeners: Listener) -> Iterator[None]:
+    """Worlds made in here are listened to."""
+    before = list(_listeners)
+    _listeners.extend(listeners)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        _listeners[:] = before
+
+
+def line_of(ms: int, who: str, what: str) -> str:
+    """A line of the story, for people."""
+    return f"{ms:7d} {who:>4} {what}"
 
 
 class Violation(Exception):
@@ -57,6 +73,8 @@ class World:
         self._heap: list[tuple[int, float, int, Callable[..., None], tuple[object, ...]]] = []
         self._serial = 0
         self._trace = hashlib.blake2b(digest_size=16)
+        for listener in _listeners:
+            listener.begun(self)
 
     def random(self, purpose: str) -> Random:
         """A stream of its own for each purpose, so that one more draw here changes nothing there."""
@@ -93,10 +111,14 @@ class World:
     def tell(self, who: object, what: str) -> None:
         """A line of the story, for people. Callers ask `telling` first where making the line costs something."""
         if self.telling:
-            line = f"{self.now_ms:7d} {who!s:>4} {what}"
-            self.story.append(line)
+            self.story.append(line_of(self.now_ms, str(who), what))
             for listener in _listeners:
-                listener(line)
+                listener.told(self.now_ms, str(who), what)
+
+    def sent(self, place: int, to: int, frame: bytes, arrives_ms: int | None) -> None:
+        """A frame is on its way, or lost. Callers ask `telling` first."""
+        for listener in _listeners:
+            listener.sent(self.now_ms, place, to, frame, arrives_ms)
 
     def trace(self) -> str:
         return self._trace.hexdigest()
