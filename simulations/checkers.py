@@ -93,6 +93,7 @@ class Judge:
         block, certificate = committed.effect.block, committed.effect.certificate
         if certificate is not None:
             self._check_certificate(node, certificate)
+            self._own_commit_is_durable(node, certificate)
         results = tuple(encode(result) for result in committed.results)
         if block.seq < len(self.log):
             known, known_results, digest = self.log[block.seq]
@@ -112,6 +113,16 @@ class Judge:
                 if transaction.key in self.executed:
                     raise Violation("exactly-once", f"nonce {transaction.key[1]} is executed at height {block.seq} too")
                 self.executed[transaction.key] = block.seq
+
+    def _own_commit_is_durable(self, node: Judged, certificate: Certificate) -> None:
+        """Clients are told from here on: where q members are said to have made the block durable, this one has."""
+        if not self.is_correct(node) or all(vote.sender != node.member for vote in certificate.votes):
+            return
+        record = _recorded(node, "commit")
+        if (record.view, record.seq) < (certificate.view, certificate.seq):
+            raise Violation("durable", f"{node.name} counts its own COMMIT at {certificate.seq}, which it may forget")
+        if not node.disk.durable(certificate.block, certificate.seq):
+            raise Violation("durable", f"{node.name} may forget the block at {certificate.seq}, which it executes")
 
     def _check_certificate(self, node: Judged, certificate: Certificate) -> None:
         """Integrity: what is kept as a proof is one (computed here with thresholds of our own)."""

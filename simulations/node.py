@@ -18,13 +18,16 @@ from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
     Accuse,
     Answer,
+    AppendBlock,
     Broadcast,
+    DropBlocks,
     Effect,
     Note,
     Persist,
     ReadBlock,
     ReadRun,
     Send,
+    StoreBlock,
 )
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.position import Timing
@@ -216,41 +219,28 @@ class Node:
             effects += self._step(replica, event, now)
         self._set_alarm()
         settled = self.disk.settled
-        promises = any(isinstance(effect, Persist) and not effect.behind for effect in effects)
-        if not promises and not self._speak(effects):
-            self.crash()
-            return
-        for committed in self.disk.leave(effects):
-            block = committed.effect.block
-            self.world.note(b"append", bytes((self.place,)), block.hash)
-            if self.world.telling:
-                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
-            self.judge.on_committed(self, committed)
-            self._inbox.append(committed.executed)
-        if promises:
-            self._write(effects, effects)
-            return
-        if settled and not self.disk.settled:
-            self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
-        if any(isinstance(effect, ReadRun | ReadBlock) for effect in effects) and not self.disk.settled:
-            self._write((), effects)
-            return
-        self._carry_out(effects)
+        self.disk.leave([effect for effect in effects if isinstance(effect, Persist | StoreBlock)])
+        if any(isinstance(effect, Persist) and not effect.behind for effect in effects):
+            self._write(self._say, effects)
+        else:
+            if settled and not self.disk.settled:
+                self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
+            self._say(effects)
 
     def _write_behind(self, life: int, writes: int) -> None:
         """Nothing was written since: nobody took along what was left behind."""
         if life == self.life and writes == self.writes and not self._writing:
-            self._write((), ())
+            self._write(self._carry_out, ())
 
-    def _write(self, to_say: Sequence[Effect], effects: Sequence[Effect]) -> None:
-        """Write everything; nothing is stepped until it is there. Then it is said."""
+    def _write(self, then: Callable[[Sequence[Effect]], None], effects: Sequence[Effect]) -> None:
+        """Write everything; nothing is stepped until it is there."""
         self._writing = True
         self.writes += 1
         delay = self.sync_delay_ms()
         if delay:
-            self.world.after(delay, self._written, self.life, to_say, effects)
+            self.world.after(delay, self._written, self.life, then, effects)
         else:
-            self._written(self.life, to_say, effects)
+            self._written(self.life, then, effects)
 
     def _step(self, replica: Replica, event: Event, now: Now) -> list[Effect]:
         try:
@@ -303,16 +293,35 @@ class Node:
 
     # ---- effects
 
-    def _written(self, life: int, to_say: Sequence[Effect], effects: Sequence[Effect]) -> None:
-        """Everything is durable: now what was promised is spoken."""
+    def _written(self, life: int, then: Callable[[Sequence[Effect]], None], effects: Sequence[Effect]) -> None:
+        """Everything is durable."""
         if life != self.life:
             return
         self.disk.sync()
         self._writing = False
-        if not self._speak(to_say):
+        then(effects)
+
+    def _say(self, effects: Sequence[Effect]) -> None:
+        """What was promised is spoken; then what was committed is executed, and left behind with what is dropped."""
+        if not self._speak(effects):
             self.crash()
             return
-        self._carry_out(effects)
+        settled = self.disk.settled
+        for committed in self.disk.leave(
+            [effect for effect in effects if isinstance(effect, AppendBlock | DropBlocks)]
+        ):
+            block = committed.effect.block
+            self.world.note(b"append", bytes((self.place,)), block.hash)
+            if self.world.telling:
+                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
+            self.judge.on_committed(self, committed)
+            self._inbox.append(committed.executed)
+        if settled and not self.disk.settled:
+            self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
+        if any(isinstance(effect, ReadRun | ReadBlock) for effect in effects) and not self.disk.settled:
+            self._write(self._carry_out, effects)
+        else:
+            self._carry_out(effects)
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         """What is read goes back in; the rest is told."""

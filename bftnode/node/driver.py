@@ -1,10 +1,10 @@
 """The driver: it carries out the replica's effects, in the order that effects.py promises.
 
-A turn: take what is waiting, step the replica through it, execute what it committed, write what it promises in one
-transaction in a worker thread, and only then speak. One `await` stands between thinking and promising, and it is the
-promise itself (docs/protocol.md, "What must survive a crash"). A turn that promises nothing speaks at once, and what
-it leaves behind goes into the next promise's transaction, or into one of its own a little later (decision 009). While
-the disk is full the promise waits: reads go on, and the same turn is written again until there is room.
+A turn: take what is waiting, step the replica through it, write what it promises in one transaction in a worker
+thread, and only then speak, and execute what it committed. One `await` stands between thinking and promising, and it
+is the promise itself (docs/protocol.md, "What must survive a crash"). A turn that promises nothing speaks at once, and
+what it leaves behind goes into the next promise's transaction, or into one of its own a little later (decision 009).
+While the disk is full the promise waits: reads go on, and the same turn is written again until there is room.
 """
 
 import time
@@ -157,8 +157,8 @@ class Driver:
             self._storage.commit(self._behind)
 
     async def settle(self) -> None:
-        """Return when the log is written as far as it is executed now."""
-        if self._storage.unwritten:
+        """Return when the log is written as far as it is executed, or the disk is full: then it is read as it is."""
+        if self._storage.unwritten and not self.disk_full:
             if self._behind_until is not None:
                 self._behind_until = 0.0
             self._inbox.wake()
@@ -181,6 +181,7 @@ class Driver:
         for event in events:
             effects += self.replica.step(event, now)
         promises = False
+        drops: list[bytes] = []
         appends: list[AppendBlock] = []
         out: list[Send | Broadcast] = []
         answers: list[Answer] = []
@@ -188,8 +189,17 @@ class Driver:
         told: list[Note | Accuse] = []
         for effect in effects:
             match effect:
-                case Persist() | StoreBlock() | DropBlocks():
-                    promises = self._record(effect) or promises
+                case Persist():
+                    self._behind.journal[effect.name] = effect.value
+                    promises = promises or not effect.behind
+                case StoreBlock():
+                    self._behind.blocks.append(effect.block)
+                    # Storage carries out drops last: what is stored again after a drop stays.
+                    for dropped in (drops, self._behind.drops):
+                        if effect.block.hash in dropped:
+                            dropped.remove(effect.block.hash)
+                case DropBlocks():
+                    drops.extend(effect.hashes)
                 case AppendBlock():
                     appends.append(effect)
                 case Send() | Broadcast():
@@ -203,37 +213,20 @@ class Driver:
                 case _:
                     assert_never(effect)
         self.turns += 1
-        if not promises:
-            self._speak(out)
-        if appends:
-            await self._execute(appends)
         if promises:
             await self._write_behind()
-            self._speak(out)
+        self._speak(out)
         self._tell(told, answers)
+        if appends:
+            # After the write: my own COMMIT may be one of those that make these blocks durable.
+            await self._execute(appends)
+        # Behind their appends: a block that is voted for and committed in one turn is on the disk all the time.
+        self._behind.drops.extend(drops)
         await self._read(reads)
         if len(self._behind.blocks) > BEHIND_BLOCKS_MAX or self._storage.unwritten > BEHIND_BLOCKS_MAX:
             await self._write_behind()
         if self._behind_until is None and not self._is_settled():
             self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000
-
-    def _record(self, effect: Persist | StoreBlock | DropBlocks) -> bool:
-        """Leave it behind, to be written with what else is; whether it must be durable before this turn speaks."""
-        behind = self._behind
-        match effect:
-            case Persist():
-                behind.journal[effect.name] = effect.value
-                return not effect.behind
-            case StoreBlock():
-                behind.blocks.append(effect.block)
-                # Storage carries out drops last: what is stored again after a drop stays.
-                if effect.block.hash in behind.drops:
-                    behind.drops.remove(effect.block.hash)
-            case DropBlocks():
-                behind.drops.extend(effect.hashes)
-            case _:
-                assert_never(effect)
-        return False
 
     def _tell(self, told: Sequence[Note | Accuse], answers: Sequence[Answer]) -> None:
         for item in told:
@@ -282,6 +275,7 @@ class Driver:
             except DiskFull as full:
                 if not self.disk_full:
                     self.disk_full = True
+                    self._let_go()
                     self._ears.noted(Note("disk_full", {"detail": str(full)}))
                     self._ears.disk_full(True)
                 await trio.sleep(self._disk_retry_s)
@@ -292,9 +286,12 @@ class Driver:
                 self._ears.disk_full(False)
             self._behind = Turn()
             self._behind_until = None
-            self._settled.set()
-            self._settled = trio.Event()
+            self._let_go()
             return
+
+    def _let_go(self) -> None:
+        self._settled.set()
+        self._settled = trio.Event()
 
     async def _read(self, reads: Sequence[ReadRun | ReadBlock]) -> None:
         if reads:

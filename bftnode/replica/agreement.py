@@ -509,11 +509,19 @@ class Agreement:
             self.commit_decided()
             self.settle()
 
-    def holds(self, certificate: Certificate | None) -> bool:
-        """Whether a view can be built on this certificate here and now: its block is known, or need not be."""
+    def lacks(self, certificate: Certificate | None) -> bytes | None:
+        """The block that is missing to build a view on this certificate here and now: its own, or an ancestor of it.
+
+        None where nothing is, or need not be: what a commit certificate names can be had, and what contradicts the
+        log is outranked by what decided the log.
+        """
         if certificate is None or certificate.phase == COMMIT or certificate.seq <= self._chain.height:
-            return True
-        return self._chain.get(certificate.block) is not None
+            return None
+        try:
+            path = self._chain.path(certificate.block)
+        except Fork:
+            return None
+        return path if isinstance(path, bytes) else None
 
     # ---- views
 
@@ -550,7 +558,9 @@ class Agreement:
             if isinstance(path, bytes):
                 if seq - self._chain.height > self._members.parameters.window:
                     self.doors.want_log(seq)
-                self.doors.want_block(path, range(self._members.n))
+                # Its primary built on it, so its primary should have it.
+                first = self._members.primary_of(self._position.view)
+                self.doors.want_block(path, [first, *range(self._members.n)])
                 return
             self._chain.connect(path)
         except Fork as fork:

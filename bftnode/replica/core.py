@@ -119,7 +119,7 @@ class Replica:
             leave_view=self.agreement.leave_view,
             learn=self.agreement.on_certificate,
             oldest_work_ms=self._oldest_work_ms,
-            holds=self.agreement.holds,
+            lacks=self.agreement.lacks,
             want_block=self.sync.want_block,
         )
         self._restore(recovered)

@@ -3,15 +3,16 @@
 A turn (one or more steps) that has a Persist which is not `behind` is a promise. Its effects are carried out so,
 whatever their order in the lists:
 
-1. AppendBlock executes the block, in order of height; its result may be told to clients at once, for its commit
-   certificate says that a quorum has made it durable. Then an Executed event.
-2. Persist, StoreBlock, AppendBlock, DropBlocks: all of them, and all that earlier turns left behind, in ONE durable
-   write. If it fails, nothing below happens and the same write is tried again before the replica takes another step.
-3. Only then Send and Broadcast, in order; Answer; Accuse; Note.
+1. Persist and StoreBlock, and all that earlier turns left behind, in ONE durable write. If it fails, nothing below
+   happens and the same write is tried again before the replica takes another step.
+2. Only then Send and Broadcast, in order; Answer; Accuse; Note.
+3. AppendBlock executes the block, in order of height, and its result may be told to clients: its commit certificate
+   says that a quorum has made it durable, and where my own COMMIT is in it, that is durable NOW and not before. Then
+   an Executed event. What it appends, and DropBlocks, is left behind.
 4. For each ReadRun a RunRead, for each ReadBlock a BlockRead; what was left behind is written before they read.
 
-A turn without one speaks first; what it persists, stores, appends and drops is left behind: written by the next
-promise, or within some milliseconds, together or not at all (docs/decisions/009-one-sync-a-block.md).
+A turn without one does the same but for the write; what it persists, stores, appends and drops is left behind: written
+by the next promise, or within some milliseconds, together or not at all (docs/decisions/009-one-sync-a-block.md).
 """
 
 from typing import NamedTuple

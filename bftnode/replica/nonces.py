@@ -179,6 +179,8 @@ class Nonces:
         """
         if self._position.quarantine != Quarantine.PROBATION or certificate.seq <= self._barrier:
             return None
+        if not self._position.introduced:
+            return None  # it could not ask for a view yet; another block will come
         self._set(Quarantine.NONE, self._barrier, 0)
         self._voice.note("rejoined", {"height": certificate.seq})
         return self._asked

@@ -282,6 +282,7 @@ class Synchroniser:
         if mine:
             self._fetch = None
         self._agreement.on_run(path, body.certificate)
+        self._view_changes.look_again()
         self._settle_wanted()
         behind = max((peer.status.committed for peer in self.peers.values()), default=0)
         if behind > self._chain.height + self._members.parameters.window:
@@ -316,11 +317,15 @@ class Synchroniser:
 
     def want_block(self, block: bytes, candidates: Iterable[int]) -> None:
         """Ask for a block by hash, one member after the other, until it comes or is not needed any more."""
-        if block in self._wanted:
+        wanted = self._wanted.get(block)
+        if wanted is not None:
+            wanted.candidates += [
+                member for member in candidates if member not in wanted.candidates and member != self._me
+            ]
             return
         if len(self._wanted) >= WANTED_MAX:
             del self._wanted[next(iter(self._wanted))]
-        others = [member for member in candidates if member != self._me]
+        others = [member for member in dict.fromkeys(candidates) if member != self._me]
         self._wanted[block] = _Wanted(others or [m for m in range(self._members.n) if m != self._me], 0, 0)
         self._ask_for(block)
 

@@ -65,7 +65,7 @@ class Doors:
     leave_view: Callable[[], None]
     learn: Callable[[Certificate], None]  # a verified certificate came along
     oldest_work_ms: Callable[[], int | None]  # since when the oldest pending work waits; None: nothing waits
-    holds: Callable[[Certificate | None], bool]  # the block of this certificate is here, or need not be
+    lacks: Callable[[Certificate | None], bytes | None]  # the block that is missing to build on this certificate
     want_block: Callable[[bytes, Iterable[int]], None]  # fetch this block; these members should have it
 
 
@@ -269,19 +269,20 @@ class ViewChanges:
             self._open_view(senders)
         else:
             assert self.doors is not None, "introduced by core"
-            self.doors.want_block(missing.block, [vote.sender for vote in missing.votes])
+            self.doors.want_block(*missing)
 
     def look_again(self) -> None:
         """A block has come: perhaps the one to build the view on."""
         if self.missing_base:
             self._count()
 
-    def _builders(self) -> tuple[list[int], Certificate | None]:
-        """Whose VIEW-CHANGEs the primary opens its view with: first those whose block it holds. And the certificate
-        of a block that it does not hold, where it needs that one's too.
+    def _builders(self) -> tuple[list[int], tuple[bytes, list[int]] | None]:
+        """Whose VIEW-CHANGEs the primary opens its view with: first those whose blocks it holds. And the block that it
+        lacks to build on them, with who should have it, where the highest certificate among them needs one.
 
-        A liar may report a prepared block that nobody else remembers (decision 009). Nothing was committed with it, so
-        a view need not be built on it where q others are there; where they are not, half a timeout is given to it.
+        A liar may report a prepared block that nobody else remembers, or whose ancestor nobody does (decision 009).
+        Nothing was committed with it, so a view need not be built on it where q others are there; where they are not,
+        half a timeout is given to it.
         """
         assert self.doors is not None, "introduced by core"
         slots = {
@@ -289,10 +290,16 @@ class ViewChanges:
             for sender in sorted(self._slots)
             if self._slots[sender].body.view == self._position.view and sender != self._me
         }
-        held = {sender: self.doors.holds(certificate) for sender, certificate in slots.items()}
-        chosen = sorted(slots, key=lambda sender: not held[sender])[: self._members.quorum - 1]
-        missing = next((slots[sender] for sender in chosen if not held[sender]), None)
-        return sorted([self._me, *chosen]), missing
+        lacking = {sender: self.doors.lacks(certificate) for sender, certificate in slots.items()}
+        chosen = sorted(slots, key=lambda sender: lacking[sender] is not None)[: self._members.quorum - 1]
+        builders = sorted([self._me, *chosen])
+        base = max((self._slots[sender].body.certificate for sender in builders), key=rank_of)
+        block = self.doors.lacks(base)
+        if base is None or block is None:
+            return builders, None
+        # Who reports it first: those who voted for it may be the ones who forgot.
+        reporters = [sender for sender, certificate in slots.items() if certificate == base]
+        return builders, (block, [*reporters, *(vote.sender for vote in base.votes)])
 
     # ---- NEW-VIEW
 

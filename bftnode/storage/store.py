@@ -188,9 +188,11 @@ class Storage:
 
     def close(self) -> None:
         """After the last commit has returned: flushes, and waits for readers. What a full disk does not take is
-        executed again at the next start. Raises StorageBroken, with everything closed all the same."""
+        executed again at the next start. Blocks that were executed and not committed here are left as a crash leaves
+        them: without the journal of their turns they would say more than it. Raises StorageBroken, with everything
+        closed all the same."""
         try:
-            if self._broken is None:
+            if self._broken is None and not self._unwritten:
                 self.flush()
         except DiskFull:
             pass
@@ -307,10 +309,12 @@ class Storage:
         """
         self._expect_whole()
         with self._breaking(), self._environment.read() as txn:
-            done, self._head, pending = self._execute(txn, effect)
+            done, head, pending = self._execute(txn, effect)
         self._unwritten[effect.block.seq] = (effect, done)
-        # A reader of the snapshot before the last sees the pending of that one, or looks again.
+        # A reader of the snapshot before the last sees the pending of that one, or looks again. The height comes last:
+        # whoever sees it sees the state.
         self._pending, self._moments = pending, {**self._moments, self._transaction: pending}
+        self._head = head
         return done
 
     def _execute(self, txn: Txn, effect: AppendBlock) -> tuple[Committed, Head, Pending]:

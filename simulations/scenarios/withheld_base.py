@@ -7,8 +7,10 @@ builds the next view on it waits for a block that never comes.
 
 from random import Random
 
-from bftnode.protocol.certificates import PREPARE, Certificate
-from bftnode.protocol.messages import Kind
+from bftnode.protocol.blocks import open_header
+from bftnode.protocol.certificates import PREPARE
+from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.messages import BlockAnswer, Kind, open_body
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.checkers import kind_of
 from simulations.scenarios.stage import Stage
@@ -20,30 +22,47 @@ LIAR = 0
 
 
 class Withholder(Behaviour):
-    """Keeps blocks to itself, from some moment on."""
+    """Keeps blocks up to some height to itself, from some moment on."""
 
-    withholding = False
+    up_to = 0
 
     def utter(self, to: int, frame: bytes) -> list[Letter]:
-        if self.withholding and kind_of(frame) in (Kind.PRE_PREPARE, Kind.BLOCK, Kind.RUN):
+        kind = kind_of(frame)
+        if self.up_to and kind in (Kind.PRE_PREPARE, Kind.RUN):
             return []
+        if self.up_to and kind == Kind.BLOCK:
+            body = open_body(open_frame(frame))
+            assert isinstance(body, BlockAnswer), "of its kind"
+            if open_header(body.header).seq <= self.up_to:
+                return []
         return [(to, frame)]
 
 
-def play() -> None:
+def play(*, gives_the_base: bool = False) -> None:
+    """`gives_the_base`: two blocks are in flight, and the liar serves the one that is certified, not its parent."""
     withholder = Withholder(Random(1))
     stage = Stage(liars={LIAR: [withholder]})
+    for node in stage.nodes:
+        node.behind_ms = 40
     stage.submit()
     stage.expect_height(1)
     stage.run(100)
-    # Height 2: the liar alone hears PREPAREs.
-    stage.lose(lambda _, to, kind, view, seq: seq == 2 and kind in (Kind.PREPARE, Kind.COMMIT) and to != LIAR)
-    stage.submit(LIAR)
-    stage.run(10)
-    certificate = stage.nodes[LIAR].replica.position.highest
-    if not isinstance(certificate, Certificate) or (certificate.phase, certificate.seq) != (PREPARE, 2):
+    height = 3 if gives_the_base else 2
+    # Above height 1 the liar alone hears PREPAREs.
+    stage.lose(lambda _, to, kind, view, seq: seq > 1 and kind in (Kind.PREPARE, Kind.COMMIT) and to != LIAR)
+    for client in range(height - 1):
+        stage.submit(LIAR, client=client)
+    liar = stage.nodes[LIAR]
+
+    def certified() -> bool:
+        highest = liar.replica.position.highest
+        return highest is not None and (highest.phase, highest.seq) == (PREPARE, height)
+
+    stage.run(30, certified)
+    certificate = liar.replica.position.highest
+    if certificate is None or not certified():
         raise Violation("scenario", "the liar was to hold a prepare certificate")
-    withholder.withholding = True
+    withholder.up_to = 2
     correct = [node for node in stage.nodes if node.place != LIAR]
     for node in correct:
         node.crash()

@@ -189,6 +189,31 @@ async def test_a_decision_takes_one_write_and_only_commit_waits_for_it(town: Tow
     town.storage.close()
 
 
+@pytest.mark.covers("P13", "D01")
+async def test_my_own_commit_counts_once_it_is_durable(town: Town) -> None:
+    """Where it completes the quorum, clients are told after the write, and the block is not dropped by that write."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.driver.run)
+        town.introduce()
+        await town.until("durable seen")
+        town.inbox.submit([town.transaction(1)])
+        await town.until("said PREPARE")
+        block = town.driver.replica.agreement.tip.block
+        town.vote(COMMIT, 1, 2)
+        town.vote(PREPARE, 1, 2)
+        happened = await town.until("told the client")
+        assert happened == [
+            "answered ACK",
+            "durable commit highest prepare",
+            "said COMMIT",
+            "executed",
+            "told the client",
+        ]
+        assert town.storage.read_block(block.hash) is not None
+        nursery.cancel_scope.cancel()
+    town.storage.close()
+
+
 @pytest.mark.covers("P13")
 async def test_a_reader_of_the_log_does_not_wait_longer_than_the_write(
     town: Town, monkeypatch: pytest.MonkeyPatch
@@ -208,6 +233,31 @@ async def test_a_reader_of_the_log_does_not_wait_longer_than_the_write(
         await town.driver.settle()
         assert town.storage.unwritten == 0
         await town.driver.settle()
+        nursery.cancel_scope.cancel()
+    town.storage.close()
+
+
+@pytest.mark.covers("D04")
+async def test_a_reader_of_the_log_does_not_wait_for_room(town: Town) -> None:
+    """Where the disk is full the log is read as far as it is written."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.driver.run)
+        town.introduce()
+        await town.until("durable seen")
+        town.inbox.submit([town.transaction(1)])
+        await town.until("said PREPARE")
+        town.vote(PREPARE, 1, 2)
+        await town.until("said COMMIT")
+        town.full = True
+        town.vote(COMMIT, 1, 2)
+        await town.until("told the client")
+        with trio.fail_after(5):
+            await town.driver.settle()
+            assert town.storage.unwritten == 1
+            await town.driver.settle()
+        town.full = False
+        await town.until("durable highest")
+        assert town.storage.unwritten == 0
         nursery.cancel_scope.cancel()
     town.storage.close()
 

@@ -182,3 +182,19 @@ def test_probation_ends_above_everything_that_may_have_been_said() -> None:
     assert talk.replica.position.quarantine == Quarantine.NONE
     following = talk.block(blocks)
     assert voted(talk.propose(following), PREPARE) == [(0, barrier + 2, following.hash)]
+
+
+@pytest.mark.covers("D07", "D08", "V10")
+def test_probation_does_not_end_before_a_view_could_be_asked_for() -> None:
+    """It had asked for view 5 and forgotten: what brings it past the barrier before it is introduced is not enough."""
+    talk = Conversation(me=2)
+    talk.disk.journal["quarantine"] = encode(QuarantineRecord(Quarantine.PROBATION, 1, 5))
+    talk.restart(introduced=False)
+    blocks = talk.chain(3)
+    for block in blocks[:2]:
+        talk.commit(block)
+    assert (talk.height, talk.replica.position.quarantine) == (2, Quarantine.PROBATION)
+    talk.introduce()
+    talk.commit(blocks[2])
+    assert talk.replica.position.quarantine == Quarantine.NONE
+    assert talk.view == (6, False)

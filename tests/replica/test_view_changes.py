@@ -6,7 +6,7 @@ from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.envelope import Frame, encode_frame
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.messages import Kind, NewView, ViewChange
-from tests.replica.conversation import Conversation, Said, of_kind, voted
+from tests.replica.conversation import TIMING, Conversation, Said, of_kind, voted
 
 
 def asked_for(said: list[Said]) -> list[tuple[int, Certificate | None]]:
@@ -413,3 +413,37 @@ def test_a_view_change_in_every_size(n: int) -> None:
     talk.votes(PREPARE, others[1 : talk.quorum], block, view=1)
     talk.votes(COMMIT, others[1 : talk.quorum], block, view=1)
     assert talk.height == 1
+
+
+@pytest.mark.covers("N18", "P22", "T12")
+def test_a_primary_fetches_the_base_from_who_reported_it_before_it_opens_its_view() -> None:
+    """Those who voted for it may have forgotten it in a power cut."""
+    talk = Conversation(me=1)
+    first = talk.block()
+    base = talk.block([first])
+    certificate = talk.certificate(PREPARE, base, senders=[0, 2, 3])
+    talk.ask_for_view(0, 1)
+    asked = talk.ask_for_view(3, 1, certificate)
+    assert [(said.to, said.body.block) for said in of_kind(asked, Kind.FETCH_BLOCK)] == [(3, base.hash)]
+    assert not of_kind(asked, Kind.NEW_VIEW)
+    # With the block it is its parent that is missing; with both the view is opened.
+    asked = talk.answer_block(3, base)
+    assert [(said.to, said.body.block) for said in of_kind(asked, Kind.FETCH_BLOCK)] == [(3, first.hash)]
+    said = talk.answer_block(3, first)
+    assert len(of_kind(said, Kind.NEW_VIEW)) == 1
+    assert voted(said, PREPARE) == [(1, 2, base.hash)]
+
+
+@pytest.mark.covers("N18", "P22")
+def test_a_primary_opens_its_view_at_half_time_without_the_base() -> None:
+    """Others may have it; and where q others need nothing that is lacking, it is no reason to wait."""
+    talk = Conversation(me=1)
+    base = talk.block()
+    talk.ask_for_view(0, 1)
+    talk.ask_for_view(3, 1, talk.certificate(PREPARE, base, senders=[0, 2, 3]))
+    assert not of_kind(talk.tick(TIMING.view_change_timeout_ms // 2 - 10), Kind.NEW_VIEW)
+    assert len(of_kind(talk.tick(20), Kind.NEW_VIEW)) == 1
+    talk = Conversation(me=1)
+    talk.ask_for_view(0, 1)
+    talk.ask_for_view(3, 1, talk.certificate(PREPARE, base, senders=[0, 2, 3]))
+    assert len(of_kind(talk.ask_for_view(2, 1), Kind.NEW_VIEW)) == 1, "with another one there are q that need nothing"

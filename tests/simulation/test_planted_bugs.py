@@ -4,7 +4,7 @@ Each is a small change to the replica, made for the length of one test. The same
 with the replica as it is and shows nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -15,13 +15,16 @@ from bftnode.protocol.certificates import PREPARE, Certificate, Vote, VoteSignat
 from bftnode.protocol.codec import Wire
 from bftnode.replica import view_change
 from bftnode.replica.agreement import Agreement
+from bftnode.replica.effects import AppendBlock, Effect
 from bftnode.replica.view_change import ViewChanges
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import Contradiction, VoteBook
+from simulations.node import Node
 from simulations.scenarios import (
     ancestors_of_the_base,
     certificate_of_a_later_view,
     lowest_certificate,
+    own_commit,
     two_quorums,
     withheld_base,
 )
@@ -135,9 +138,32 @@ def proposals_outlive_their_view() -> Iterator[None]:
 
 
 @contextmanager
+def executed_before_it_is_durable() -> Iterator[None]:
+    """Committed blocks are executed, and clients told, before the turn that committed them is written."""
+    turn = Node._turn
+
+    def turn_eagerly(self: Node) -> None:
+        write, say = self._write, self._say
+
+        def write_late(then: Callable[[Sequence[Effect]], None], effects: Sequence[Effect]) -> None:
+            committing = [effect for effect in effects if isinstance(effect, AppendBlock)]
+            for committed in self.disk.leave(committing):
+                self.judge.on_committed(self, committed)
+                self._inbox.append(committed.executed)
+            rest = [effect for effect in effects if not isinstance(effect, AppendBlock)]
+            write(then if then != say else self._say, rest)
+
+        with patch.object(self, "_write", write_late):
+            turn(self)
+
+    with patch.object(Node, "_turn", turn_eagerly):
+        yield
+
+
+@contextmanager
 def a_view_built_on_what_nobody_has() -> Iterator[None]:
     """The primary takes the first q VIEW-CHANGEs, whether the block that they lead to can be had or not."""
-    with patch.object(Agreement, "holds", lambda self, certificate: True):
+    with patch.object(Agreement, "lacks", lambda self, certificate: None):
         yield
 
 
@@ -169,6 +195,13 @@ PLANTED = [
         marks=pytest.mark.covers("P10"),
     ),
     pytest.param(
+        executed_before_it_is_durable,
+        own_commit.play,
+        {"durable"},
+        id="executed before it is durable",
+        marks=pytest.mark.covers("P13"),
+    ),
+    pytest.param(
         a_view_built_on_what_nobody_has,
         withheld_base.play,
         {"liveness"},
@@ -190,7 +223,7 @@ def test_a_directed_schedule_catches_it(bug: Bug, scenario: Callable[[], None], 
 RANDOM = [
     pytest.param(quorum_of_2f, {"certificate", "agreement"}, range(5), id="quorum of 2f"),
     pytest.param(a_vote_counted_twice, {"certificate", "agreement"}, range(60), id="vote counted twice"),
-    pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(60), id="lowest certificate"),
+    pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(110), id="lowest certificate"),
     pytest.param(a_vote_before_it_is_durable, {"durable"}, range(5), id="vote before it is durable"),
     pytest.param(a_restart_without_abstention, {"said-once"}, range(60), id="restart without abstention"),
     pytest.param(prepares_never_vouched_for, {"durable", "liveness"}, range(60), id="prepares never vouched for"),

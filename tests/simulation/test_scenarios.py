@@ -12,6 +12,7 @@ from simulations.scenarios import (
     lone_replica,
     lowest_certificate,
     no_quorum,
+    own_commit,
     power_cut,
     two_quorums,
     withheld_base,
@@ -95,3 +96,15 @@ def test_everybody_loses_power_at_once(n: int, behind_ms: int) -> None:
 def test_a_prepared_block_that_only_a_liar_remembers_stops_nobody() -> None:
     """The primary of the next view builds on what it can have."""
     withheld_base.play()
+
+
+@pytest.mark.covers("T12", "N18", "P22")
+def test_a_prepared_block_whose_parent_only_a_liar_remembers_stops_nobody() -> None:
+    """To have the base is to have what it stands on."""
+    withheld_base.play(gives_the_base=True)
+
+
+@pytest.mark.covers("P13", "D01", "T12")
+def test_a_member_does_not_count_its_own_commit_before_it_is_durable() -> None:
+    """Nothing is executed on a certificate that a power cut takes away."""
+    own_commit.play()
