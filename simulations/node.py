@@ -103,11 +103,12 @@ class Node:
         self._sign = sign
         self._verify = verify
         self._envelopes = envelopes
-        self._wall_offset_ms = wall_offset_ms
+        self.wall_offset_ms = wall_offset_ms
         self._replica: Replica | None = None
         self.life = 0  # grows with each crash: what an earlier life scheduled does not happen
         self._inbox: list[Event] = []
         self._writing = False
+        self._paused = False
         self._running = False
         self._born_ms = 0
         self._wake_ms: int | None = None
@@ -161,8 +162,21 @@ class Node:
         self.disk.commit(self._step(self.replica, Stopping(), self._now()))
         self._die()
 
+    def pause(self) -> None:
+        """SIGSTOP: what comes in waits; what is on its way to the disk gets there."""
+        self.world.tell(self.name, "is paused")
+        self._paused = True
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.world.tell(self.name, "is resumed")
+        self._paused = False
+        if self.up and not self._running:
+            self._run()
+
     def _die(self) -> None:
         self.life += 1
+        self._paused = False
         self.up = self._writing = False
         self._inbox = []
         self._replica = None
@@ -172,7 +186,7 @@ class Node:
     def _now(self) -> Now:
         return Now(
             self.world.now_ms - self._born_ms,
-            max(0, WALL_MS + self.world.now_ms + self._wall_offset_ms),
+            max(0, WALL_MS + self.world.now_ms + self.wall_offset_ms),
         )
 
     # ---- events
@@ -201,7 +215,7 @@ class Node:
         """Turns, until nothing is waiting or a write is on its way."""
         self._running = True
         try:
-            while self._inbox and not self._writing and self.up:
+            while self._inbox and not self._writing and not self._paused and self.up:
                 self._turn()
         finally:
             self._running = False

@@ -278,6 +278,18 @@ def _start(play: Play, step: Step) -> None:
             node.start()
 
 
+def _pause(play: Play, step: Step) -> None:
+    """SIGSTOP."""
+    for node in play.chosen(step):
+        node.pause()
+
+
+def _resume(play: Play, step: Step) -> None:
+    """SIGCONT."""
+    for node in play.chosen(step):
+        node.resume()
+
+
 def _copy(play: Play, step: Step) -> None:
     """Keep a copy of the disk."""
     for node in play.chosen(step):
@@ -306,6 +318,12 @@ def _slow_disk(play: Play, step: Step) -> None:
     """Each write takes `ms` from now on."""
     for node in play.chosen(step):
         node.sync_delay_ms = lambda: step.ms
+
+
+def _clock(play: Play, step: Step) -> None:
+    """The wall clock shows `ms` more (or less) than the others' from now on; the monotonic one knows nothing of it."""
+    for node in play.chosen(step):
+        node.wall_offset_ms = step.ms
 
 
 def _late_writes(play: Play, step: Step) -> None:
@@ -365,11 +383,14 @@ ACTIONS: dict[str, Callable[[Play, Step], None]] = {
     "crash": _crash,
     "stop": _stop,
     "start": _start,
+    "pause": _pause,
+    "resume": _resume,
     "copy disk": _copy,
     "put disk back": _put_back,
     "wipe disk": _wipe,
     "slow disk": _slow_disk,
     "late writes": _late_writes,
+    "clock": _clock,
     "cut": _cut,
     "one-way cut": _one_way_cut,
     "join": _join,

@@ -225,6 +225,7 @@ RANDOM = [
     pytest.param(a_vote_counted_twice, {"certificate", "agreement"}, range(60), id="vote counted twice"),
     pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(110), id="lowest certificate"),
     pytest.param(a_vote_before_it_is_durable, {"durable"}, range(5), id="vote before it is durable"),
+    pytest.param(executed_before_it_is_durable, {"durable"}, range(5), id="executed before it is durable"),
     pytest.param(a_restart_without_abstention, {"said-once"}, range(60), id="restart without abstention"),
     pytest.param(prepares_never_vouched_for, {"durable", "liveness"}, range(60), id="prepares never vouched for"),
     pytest.param(a_certificate_of_a_later_view_ignored, {"view-over"}, range(60), id="certificate of a later view"),
