@@ -18,12 +18,11 @@ from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, PrePrepare, ViewChange, open_body
 from bftnode.protocol.transactions import Transaction
-from bftnode.replica.agreement import NO_VOTE, VoteRecord
 from bftnode.replica.chain import BLOCKS_MAX
 from bftnode.replica.checkpoints import KEPT_PER_MEMBER
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import Accuse, Note
-from bftnode.replica.position import ViewRecord
+from bftnode.replica.position import NO_VOTE, ViewRecord, VoteRecord
 from bftnode.replica.sync import WANTED_MAX
 from bftnode.replica.view_change import CERTIFICATES_REMEMBERED
 from bftnode.replica.voice import ACCUSATIONS_MAX, BootRecord

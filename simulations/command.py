@@ -18,7 +18,7 @@ from pathlib import Path
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.campaign import campaign, report
-from simulations.library import find, names
+from simulations.catalogue import find, names
 from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, SIZES

@@ -44,16 +44,18 @@ class Recorder(Listener):
 
     def __init__(self) -> None:
         self.world: World | None = None
-        self.messages: list[
-            tuple[int, int, int, int, int, str]
-        ] = []  # sent, from, to, arrives (-1: never), kind, words
+        # sent, from, to, arrives (-1: never), kind, words
+        self.messages: list[tuple[int, int, int, int, int, str]] = []
         self.events: list[tuple[int, int, str, str]] = []  # when, place (-1: nobody's), mark, words
         self.kinds: list[str] = []
         self.cut = False
 
     def begun(self, world: World) -> None:
-        self.__init__()  # type: ignore[misc]  # another world, another record
         self.world = world
+        self.messages.clear()
+        self.events.clear()
+        self.kinds.clear()
+        self.cut = False
 
     def told(self, ms: int, who: str, what: str) -> None:
         mark = next((mark for beginning, mark in _MARKS if what.startswith(beginning)), None)

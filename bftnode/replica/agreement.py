@@ -10,20 +10,18 @@ Committing a block commits its ancestors; execution order is the log's.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bftnode.protocol.blocks import Block, Header, make_block, open_block, open_header
+from bftnode.protocol.blocks import Block, Header, open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, VoteSignature, rank_of
-from bftnode.protocol.codec import Hash32, UInt, Wire
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import without_payload
 from bftnode.protocol.membership import Membership
-from bftnode.protocol.merkle import leaf_hash, root_of
 from bftnode.protocol.messages import Kind, PrePrepare
 from bftnode.protocol.transactions import Transaction
-from bftnode.replica.chain import Chain, Entry, Fork
+from bftnode.replica.chain import Chain, Entry, Fork, next_entry
 from bftnode.replica.effects import AppendBlock, DropBlocks, StoreBlock
 from bftnode.replica.pool import Pool
-from bftnode.replica.position import Position
+from bftnode.replica.position import NO_VOTE, Position, VoteRecord
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import VoteBook
 
@@ -31,26 +29,6 @@ PIPELINE_TRANSACTIONS = 256
 PIPELINE_BYTES = 64 * 1024
 """With blocks in flight, a further one is proposed when this much waits: small blocks would cost more than they
 bring, and what waits goes into the next one as soon as a block commits. An idle primary never waits."""
-
-
-class VoteRecord(Wire, frozen=True):
-    """Journal records "prepare" and "commit": the last vote of that phase. (0, 0) is below every vote."""
-
-    view: UInt
-    seq: UInt
-    block: Hash32
-
-
-NO_VOTE = VoteRecord(0, 0, bytes(32))
-
-
-class ClosedRecord(Wire, frozen=True):
-    """Journal record "closed": life `boot` ended in order. Up to (view, seq) an earlier one, that did not, may have
-    cast PREPAREs that are not on record."""
-
-    boot: UInt
-    view: UInt
-    seq: UInt
 
 
 class Proposal:
@@ -119,7 +97,8 @@ class Agreement:
             chosen = self._pool.choose(parameters.block_transactions_max, parameters.block_bytes_max, seq)
             if not chosen:
                 return
-            entry = self._make_block(seq, chosen)
+            position = self._position
+            entry = next_entry(self.tip, chosen, self._members, self._me, position.view, position.now.wall_ms)
             body = PrePrepare(self._members.epoch, self._position.view, entry.block.header_raw)
             frame = self._voice.broadcast(Kind.PRE_PREPARE, body, entry.block.payload)
             self._accept(entry, frame)
@@ -136,28 +115,6 @@ class Agreement:
             return False  # TRAP 3: never twice at one (v, n); a primary looks into its own record
         in_flight = tip > self._chain.height
         return not in_flight or self._pool.ready >= PIPELINE_TRANSACTIONS or self._pool.ready_bytes >= PIPELINE_BYTES
-
-    def _make_block(self, seq: int, chosen: list[Transaction]) -> Entry:
-        parent = self.tip
-        assert parent.frontier is not None, "the tip is connected"
-        raws = tuple(transaction.raw for transaction in chosen)
-        leaves = [leaf_hash(raw) for raw in raws]
-        frontier = parent.frontier.grown(leaves)
-        header = Header(
-            self._members.chain_id,
-            self._members.epoch,
-            seq,
-            parent.block.hash,
-            max(parent.block.header.time_ms, self._position.now.wall_ms),
-            root_of(leaves),
-            frontier.size,
-            frontier.root(),
-            self._me,
-            self._position.view,
-        )
-        entry = Entry(make_block(header, raws, leaves), tuple(chosen))
-        entry.frontier = frontier
-        return entry
 
     # ---- PRE-PREPARE
 

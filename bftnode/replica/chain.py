@@ -5,11 +5,12 @@ that only those who voted for it hold. BLOCKS_MAX bounds the tree; at the bound 
 no certificate of ours needs gives way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from bftnode.protocol.blocks import Block
+from bftnode.protocol.blocks import Block, Header, make_block
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.protocol.transactions import Transaction
 
 BLOCKS_MAX = 256
@@ -24,6 +25,31 @@ class Entry:
         self.block = block
         self.transactions = transactions
         self.frontier: Frontier | None = None
+
+
+def next_entry(
+    parent: Entry, transactions: Sequence[Transaction], members: Membership, me: int, view: int, wall_ms: int
+) -> Entry:
+    """A new block of `me` on top of `parent`; its time never goes back."""
+    assert parent.frontier is not None, "the tip is connected"
+    raws = tuple(transaction.raw for transaction in transactions)
+    leaves = [leaf_hash(raw) for raw in raws]
+    frontier = parent.frontier.grown(leaves)
+    header = Header(
+        members.chain_id,
+        members.epoch,
+        parent.block.seq + 1,
+        parent.block.hash,
+        max(parent.block.header.time_ms, wall_ms),
+        root_of(leaves),
+        frontier.size,
+        frontier.root(),
+        me,
+        view,
+    )
+    entry = Entry(make_block(header, raws, leaves), tuple(transactions))
+    entry.frontier = frontier
+    return entry
 
 
 class Fork(Exception):

@@ -36,14 +36,14 @@ from bftnode.protocol.messages import (
 from bftnode.protocol.nonces import ClientWindow
 from bftnode.protocol.transactions import Transaction, open_transaction
 from bftnode.replica import agreement, view_change
-from bftnode.replica.agreement import Agreement, ClosedRecord, VoteRecord
+from bftnode.replica.agreement import Agreement
 from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.effects import Answer, Effect
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
 from bftnode.replica.pool import Pool
-from bftnode.replica.position import Position, Timing, ViewRecord
+from bftnode.replica.position import NO_VOTE, ClosedRecord, Position, Timing, ViewRecord, VoteRecord
 from bftnode.replica.recovery import Recovered
 from bftnode.replica.sync import Synchroniser
 from bftnode.replica.view_change import CertificateMemo, ViewChanges
@@ -137,8 +137,8 @@ class Replica:
             _journal(recovered, "quarantine", QuarantineRecord),
         )
         position.highest = _journal(recovered, "highest", Certificate)
-        self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or agreement.NO_VOTE
-        self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or agreement.NO_VOTE
+        self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
+        self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or NO_VOTE
         for block in sorted(recovered.blocks.values(), key=lambda item: item.seq):
             if block.seq > self.chain.height:
                 opened = tuple(open_transaction(raw, members.chain_id) for raw in block.transactions)

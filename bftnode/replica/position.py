@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from bftnode.protocol.certificates import Certificate
-from bftnode.protocol.codec import UInt, Wire
+from bftnode.protocol.codec import Hash32, UInt, Wire
 from bftnode.replica.events import Now
 
 
@@ -22,6 +22,26 @@ class ViewRecord(Wire, frozen=True):
 
     view: UInt
     active: bool
+
+
+class VoteRecord(Wire, frozen=True):
+    """Journal records "prepare" and "commit": the last vote of that phase. (0, 0) is below every vote."""
+
+    view: UInt
+    seq: UInt
+    block: Hash32
+
+
+NO_VOTE = VoteRecord(0, 0, bytes(32))
+
+
+class ClosedRecord(Wire, frozen=True):
+    """Journal record "closed": life `boot` ended in order. Up to (view, seq) an earlier one, that did not, may have
+    cast PREPAREs that are not on record."""
+
+    boot: UInt
+    view: UInt
+    seq: UInt
 
 
 @dataclass(frozen=True, slots=True)

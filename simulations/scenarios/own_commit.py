@@ -8,7 +8,7 @@ from bftnode.protocol.certificates import Vote
 from bftnode.protocol.codec import decode
 from bftnode.protocol.envelope import encode_frame
 from bftnode.protocol.messages import Kind
-from bftnode.replica.agreement import VoteRecord
+from bftnode.replica.position import VoteRecord
 from simulations.scenarios.stage import Stage
 from simulations.world import Violation
 

@@ -22,7 +22,7 @@ from bftnode.protocol.messages import Kind, PrePrepare, Seen, Status, open_body
 from bftnode.protocol.results import TransactionResult
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.core import Replica
-from bftnode.replica.effects import Accuse, Answer, Note
+from bftnode.replica.effects import Accuse, Answer, AppendBlock, Note
 from bftnode.replica.events import Now
 from bftnode.storage.errors import DiskFull
 from bftnode.storage.store import Committed, Storage, Turn
@@ -57,8 +57,8 @@ class Town:
             self._token.run_sync_soon(self.note, "durable " + " ".join(sorted(turn.journal)))
             return done
 
-        def noted_execute(append: object) -> Committed:
-            done = execute(append)  # type: ignore[arg-type]
+        def noted_execute(append: AppendBlock) -> Committed:
+            done = execute(append)
             self.note("executed")
             return done
 

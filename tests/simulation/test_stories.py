@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from simulations.catalogue import SCRIPTS, find
 from simulations.command import main
-from simulations.library import SCRIPTS, find
 from simulations.script import ACTIONS, BadScript, Play, load
 from simulations.world import Violation
 from tests.faults import FAULTS

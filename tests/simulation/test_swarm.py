@@ -16,8 +16,8 @@ import pytest
 from bftnode.protocol import quorums
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.campaign import report
+from simulations.catalogue import names
 from simulations.command import main
-from simulations.library import names
 from simulations.simulation import Simulation, play
 from simulations.swarm import SIZES, draw
 
