@@ -52,9 +52,10 @@ FORGIVEN = frozenset(
 """Refusals that a correct peer can cause by being ahead, behind, or late; they are counted, not held against it."""
 
 
-ACK_AFTER_S = 0.05
+ACK_AFTER_S = 0.25
 """An envelope that is in custody is acknowledged when its result has not come for so long: mostly the result comes
-first, and one word instead of two is a tenth of what a small transaction costs. Clients repeat after a second."""
+first, and one word instead of two is a tenth of what a small transaction costs: where rounds take long because the
+machine is busy, more words would make them longer. Clients repeat after a second."""
 
 
 class NodeBackend:

@@ -37,9 +37,10 @@ from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Sto
 from bftnode.storage.errors import DiskFull
 from bftnode.storage.store import Committed, Storage, Turn
 
-BEHIND_MS_MAX = 20
-"""What is left behind is written when no promise takes it along for so long. A crash costs no more than fetching these
-blocks again, and abstaining from some heights."""
+BEHIND_MS_MAX = 100
+"""What is left behind is written when no promise takes it along for so long: longer than a round takes on a slow
+machine, where a second synced write a block would make it slower still. A crash costs no more than fetching these
+blocks again, and abstaining from some heights; who reads the log does not wait for it (`settle`)."""
 
 BEHIND_BLOCKS_MAX = 64
 """Blocks left behind; at the bound the turn that reached it waits for its write."""

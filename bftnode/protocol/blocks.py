@@ -6,12 +6,13 @@ the whole log after them (RFC 6962).
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta
 
 from bftnode.protocol import limits
-from bftnode.protocol.codec import Hash32, MemberIndex, UInt, Wire, decode, encode, unpack
+from bftnode.protocol.codec import Hash32, MemberIndex, UInt, Wire, decoder_of, encode, unpack
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import EMPTY_ROOT, leaf_hash, root_of
 
@@ -67,9 +68,8 @@ def make_block(header: Header, transactions: tuple[bytes, ...], leaves: list[byt
     return Block(header, encode(header), encode(transactions), transactions, leaves)
 
 
-def open_header(raw: bytes) -> Header:
-    """Raises Refused(CODEC_*)."""
-    return decode(raw, Header, HEADER_BYTES_MAX)
+open_header: Callable[[bytes], Header] = decoder_of(Header, HEADER_BYTES_MAX)
+"""The header in these bytes. Raises Refused(CODEC_*)."""
 
 
 def open_block(header_raw: bytes, payload: bytes) -> Block:

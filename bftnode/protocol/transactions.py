@@ -7,12 +7,13 @@ exchanged under a committed entry. docs/protocol.md, "Transactions".
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta
 
 from bftnode.protocol import limits
-from bftnode.protocol.codec import Hash32, PublicKey, Signature, UInt, Wire, decode, encode
+from bftnode.protocol.codec import Hash32, PublicKey, Signature, UInt, Wire, decoder_of, encode
 from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.errors import Reason, Refused
 
@@ -33,6 +34,10 @@ class TransactionBody(Wire, frozen=True):
 class SignedBody(Wire, frozen=True):
     body: bytes
     signature: Signature
+
+
+_open_signed: Callable[[bytes], SignedBody] = decoder_of(SignedBody, limits.TRANSACTION_BYTES_MAX)
+_open_body: Callable[[bytes], TransactionBody] = decoder_of(TransactionBody, limits.TRANSACTION_BYTES_MAX)
 
 
 class Transaction:
@@ -84,8 +89,8 @@ def open_transaction(raw: bytes, chain_id: bytes) -> Transaction:
     if len(raw) > limits.TRANSACTION_BYTES_MAX:
         raise Refused(Reason.TX_SIZE, f"an envelope is at most {limits.TRANSACTION_BYTES_MAX} bytes")
     try:
-        outer = decode(raw, SignedBody, limits.TRANSACTION_BYTES_MAX)
-        body = decode(outer.body, TransactionBody, limits.TRANSACTION_BYTES_MAX)
+        outer = _open_signed(raw)
+        body = _open_body(outer.body)
     except Refused as error:
         raise Refused(Reason.TX_MALFORMED, str(error)) from None
     if body.chain_id != chain_id:

@@ -30,6 +30,9 @@ PIPELINE_BYTES = 64 * 1024
 """With blocks in flight, a further one is proposed when this much waits: small blocks would cost more than they
 bring, and what waits goes into the next one as soon as a block commits. An idle primary never waits."""
 
+_APPLICATION = b"\x01"
+"""What operations of the application begin with; those of the system sort before it (apps/execution.py)."""
+
 
 class Proposal:
     """A PRE-PREPARE that waits for its parent."""
@@ -251,7 +254,7 @@ class Agreement:
     def _note_barrier(self, transactions: Iterable[Transaction], seq: int) -> None:
         # Who is a client is judged against executed state: nothing is proposed above a block that may change it
         # until that block is executed (decision 003).
-        if any(operation[:1] == b"\x00" for item in transactions for operation in item.body.operations):
+        if any(min(item.body.operations) < _APPLICATION for item in transactions):
             self._barrier = max(self._barrier, seq)
 
     # ---- PREPARE and COMMIT
