@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from simulations.checkers import Judge
 from simulations.disks import Image
+from simulations.judges import Judge
 from simulations.network import Network
 from simulations.node import Node
 from simulations.swarm import Plan

@@ -31,8 +31,8 @@ from bftnode.replica.effects import (
 )
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.position import Timing
-from simulations.checkers import Judge
 from simulations.disks import Disk
+from simulations.judges import Judge
 from simulations.network import Network
 from simulations.words import in_words, note_in_words
 from simulations.world import WALL_MS, Violation, World

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bftnode.protocol.messages import Kind
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 from simulations.words import in_words
 from simulations.world import Listener, World
 

@@ -19,7 +19,7 @@
     view_at_least = 1
     accused = []                   # exactly these members, each with a proof; nobody is asked about if left out
 
-What the judge (checkers.py) looks at all the time it looks at here too. A file that cannot be played raises BadScript
+What the judge (judges/) looks at all the time it looks at here too. A file that cannot be played raises BadScript
 with the key that is wrong.
 """
 

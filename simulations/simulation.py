@@ -1,6 +1,6 @@
 """One run: the world is unkind first, then kind, and then everything that correct clients asked for must be done.
 
-Safety is judged all the time (checkers.py). Liveness is judged in the second part: no loss, no cuts, every correct
+Safety is judged all the time (judges/). Liveness is judged in the second part: no loss, no cuts, every correct
 node up, liars as before; within a bound every required envelope is executed on every correct node, and the logs
 are equal.
 """
@@ -19,10 +19,10 @@ from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.fabricator import Fabricator
 from simulations.adversaries.liar import Liar
 from simulations.adversaries.twins import Numbering, Twin
-from simulations.checkers import Judge
 from simulations.crypto import Keyring
 from simulations.disks import Disk
 from simulations.faults import Faults
+from simulations.judges import Judge
 from simulations.network import Network
 from simulations.node import Envelopes, Node
 from simulations.swarm import Plan

@@ -13,8 +13,8 @@ from bftnode.apps.log import append
 from bftnode.protocol.nonces import CLIENT
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.effects import Answer
-from simulations.checkers import Judge, Key
 from simulations.crypto import Keyring
+from simulations.judges import Judge, Key
 from simulations.node import Node
 from simulations.world import World
 

@@ -49,7 +49,7 @@ def line_of(ms: int, who: str, what: str) -> str:
 
 
 class Violation(Exception):
-    """A property that must hold for ever does not. `name` is the property's name in checkers.py."""
+    """A property that must hold for ever does not. `name` is the property's name in judges/."""
 
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(name, detail)

@@ -8,7 +8,7 @@ from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N01", "N11", "N12", "V11")
 

@@ -7,7 +7,7 @@ from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.merkle import leaf_hash, root_of
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N07", "N08", "N09", "N10", "N16", "N17", "N18", "N20", "N22")
 

@@ -6,7 +6,7 @@ from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.messages import Kind, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("R01", "R15", "V01", "V03", "P6")
 

@@ -12,7 +12,7 @@ from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter, Liar
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("V02", "V04", "V05", "V11", "V18", "P4", "P5")
 

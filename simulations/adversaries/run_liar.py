@@ -9,7 +9,7 @@ from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run, Seen, Status, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("K05", "K06", "K07", "P39", "P38")
 

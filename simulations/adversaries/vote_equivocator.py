@@ -8,7 +8,7 @@ from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N11", "N12", "V10")
 

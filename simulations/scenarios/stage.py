@@ -1,6 +1,6 @@
 """A small world with a script instead of dice: a perfect network, a rule for what is lost, and nodes to command.
 
-What the judge looks at all the time (checkers.py) it looks at here too; a scenario that goes wrong raises Violation.
+What the judge looks at all the time (judges/) it looks at here too; a scenario that goes wrong raises Violation.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from bftnode.protocol.transactions import Transaction, TransactionBody, sign_tra
 from bftnode.replica import agreement
 from bftnode.replica.position import Timing
 from simulations.adversaries.liar import Behaviour, Liar
-from simulations.checkers import Judge
 from simulations.crypto import Keyring
 from simulations.disks import Disk
+from simulations.judges import Judge
 from simulations.network import Network
 from simulations.node import Envelopes, Node
 from simulations.simulation import CHAIN

@@ -12,7 +12,7 @@ from bftnode.protocol.certificates import PREPARE
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import BlockAnswer, Kind, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 from simulations.scenarios.stage import Stage
 from simulations.world import Violation
 
