@@ -125,14 +125,13 @@ class Synchroniser:
     # ---- time
 
     def deadline_ms(self) -> int:
-        deadlines = [self._status_due_ms]
+        due_ms = self._status_due_ms
         if self._fetch is not None:
-            deadlines.append(self._fetch.deadline_ms)
-        deadlines += [wanted.deadline_ms for wanted in self._wanted.values()]
+            due_ms = min(due_ms, self._fetch.deadline_ms)
+        for wanted in self._wanted.values():
+            due_ms = min(due_ms, wanted.deadline_ms)
         relay = self._relay_due_ms()
-        if relay is not None:
-            deadlines.append(relay)
-        return min(deadlines)
+        return due_ms if relay is None else min(due_ms, relay)
 
     def on_tick(self) -> None:
         now_ms = self._position.now.monotonic_ms
@@ -378,9 +377,10 @@ class Synchroniser:
         Then once a timeout, for a RELAY may be lost. Whether others' blocks are committed meanwhile does not matter:
         a primary may serve them, censor my client, and keep me out of its proposals (N02, N05).
         """
-        oldest, timeout_ms = self._pool.oldest(), self._view_changes.timeout_ms
+        oldest = self._pool.oldest()
         if oldest is None or self._position.halted:
             return None
+        timeout_ms = self._view_changes.timeout_ms
         if self._relayed is not None and self._relayed[:2] == (oldest.key, self._position.view):
             return self._relayed[2] + timeout_ms
         return max(self._pool.oldest_since_ms, self._view_changes.active_since_ms) + timeout_ms // 2
