@@ -39,6 +39,11 @@ from simulations.world import WALL_MS, Violation, World
 
 BEHIND_MS_MAX = 20
 
+# Looked up by type, ten thousand times a second: what comes in which step of a turn (effects.py).
+_DECIDED = frozenset({AppendBlock, DropBlocks})
+_READS = frozenset({ReadRun, ReadBlock})
+_CARRIED_OUT_BEFORE = frozenset({Persist, StoreBlock, Send, Broadcast, AppendBlock, DropBlocks})
+
 TURNS_A_MOMENT_MAX = 2000
 TICKS_A_MOMENT_MAX = 3
 """Turns and ticks of one node within one ms. More of them is a machine that spins. (A tick may make the next one
@@ -100,6 +105,8 @@ class Node:
         self.sync_delay_ms: Callable[[], int] = _at_once
         self.crash_after_sends: int | None = None  # the next turn speaks so many messages and dies
         self.answers: Callable[[Node, Answer], None] | None = None
+        self._others = tuple(other for other in range(members.n) if other != member)
+        self._placed = bytes((self.place,))
         self._sign = sign
         self._verify = verify
         self._envelopes = envelopes
@@ -222,9 +229,9 @@ class Node:
 
     def _turn(self) -> None:
         events, self._inbox = self._inbox, []
-        now, replica = self._now(), self.replica
-        count = self._moment[1] + 1 if self._moment[0] == self.world.now_ms else 1
-        self._moment = (self.world.now_ms, count)
+        now, replica, now_ms = self._now(), self.replica, self.world.now_ms
+        count = self._moment[1] + 1 if self._moment[0] == now_ms else 1
+        self._moment = (now_ms, count)
         if count > TURNS_A_MOMENT_MAX:
             raise Violation("spinning", f"{self.name} takes {count} turns in one ms")
         effects: list[Effect] = []
@@ -232,13 +239,25 @@ class Node:
             self._record(event)
             effects += self._step(replica, event, now)
         self._set_alarm()
-        settled = self.disk.settled
-        self.disk.leave([effect for effect in effects if isinstance(effect, Persist | StoreBlock)])
-        if any(isinstance(effect, Persist) and not effect.behind for effect in effects):
+        if not effects:
+            self.judge.on_turn(self)
+            return
+        kept: list[Effect] = []
+        promise = False
+        for effect in effects:
+            if isinstance(effect, Persist):
+                kept.append(effect)
+                promise = promise or not effect.behind
+            elif isinstance(effect, StoreBlock):
+                kept.append(effect)
+        if kept:
+            settled = self.disk.settled
+            self.disk.leave(kept)
+            if not promise and settled:
+                self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
+        if promise:
             self._write(self._say, effects)
         else:
-            if settled and not self.disk.settled:
-                self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
             self._say(effects)
 
     def _write_behind(self, life: int, writes: int) -> None:
@@ -285,12 +304,12 @@ class Node:
             self._set_alarm()
 
     def _record(self, event: Event) -> None:
-        world = self.world
-        place = bytes((self.place,))
+        world, place = self.world, self._placed
         match event:
             case Received():
                 # The signature is the last but one thing in a frame: it stands for all of it.
                 world.note(b"hear", place, event.frame[-72:])
+                world.delivered += 1
                 if world.telling:
                     world.tell(self.name, f"<- n{event.sender} {in_words(event.frame)}")
             case Submitted():
@@ -320,19 +339,19 @@ class Node:
         if not self._speak(effects):
             self.crash()
             return
-        settled = self.disk.settled
-        for committed in self.disk.leave(
-            [effect for effect in effects if isinstance(effect, AppendBlock | DropBlocks)]
-        ):
-            block = committed.effect.block
-            self.world.note(b"append", bytes((self.place,)), block.hash)
-            if self.world.telling:
-                self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
-            self.judge.on_committed(self, committed)
-            self._inbox.append(committed.executed)
-        if settled and not self.disk.settled:
-            self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
-        if any(isinstance(effect, ReadRun | ReadBlock) for effect in effects) and not self.disk.settled:
+        decided = [effect for effect in effects if type(effect) in _DECIDED]
+        if decided:
+            settled = self.disk.settled
+            for committed in self.disk.leave(decided):
+                block = committed.effect.block
+                self.world.note(b"append", self._placed, block.hash)
+                if self.world.telling:
+                    self.world.tell(self.name, f"appends height {block.seq} {block.hash.hex()[:6]}")
+                self.judge.on_committed(self, committed)
+                self._inbox.append(committed.executed)
+            if settled:
+                self.world.after(self.behind_ms, self._write_behind, self.life, self.writes)
+        if not self.disk.settled and any(type(effect) in _READS for effect in effects):
             self._write(self._carry_out, effects)
         else:
             self._carry_out(effects)
@@ -341,6 +360,8 @@ class Node:
         """What is read goes back in; the rest is told."""
         self.judge.on_turn(self)
         for effect in effects:
+            if type(effect) in _CARRIED_OUT_BEFORE:
+                continue
             match effect:
                 case ReadRun():
                     run = self.disk.read_run(effect.first)
@@ -365,18 +386,18 @@ class Node:
 
     def _speak(self, effects: Sequence[Effect]) -> bool:
         """Send what the turn says; whether the node is still alive after it."""
-        others = [member for member in range(self.members.n) if member != self.member]
-        if not any(isinstance(effect, Send | Broadcast) for effect in effects):
-            return True
-        left, self.crash_after_sends = self.crash_after_sends, None
+        left, spoken = self.crash_after_sends, False
+        to: tuple[int, ...]
         for effect in effects:
-            match effect:
-                case Send():
-                    frame, to = effect.frame, [effect.to]
-                case Broadcast():
-                    frame, to = effect.frame, others
-                case _:
-                    continue
+            if isinstance(effect, Broadcast):
+                to = self._others
+            elif isinstance(effect, Send):
+                to = (effect.to,)
+            else:
+                continue
+            if not spoken:
+                self.crash_after_sends, spoken = None, True
+            frame = effect.frame
             self.judge.on_frame(self, frame)
             for member in to:
                 if left is not None:
@@ -384,7 +405,7 @@ class Node:
                         return False
                     left -= 1
                 self.utter(member, frame)
-        return left is None
+        return left is None or not spoken
 
     def utter(self, to: int, frame: bytes) -> None:
         """One frame leaves for one member. Adversaries change what happens here."""

@@ -67,9 +67,10 @@ class World:
         self.seed = seed
         self.now_ms = 0
         self.happened = 0
+        self.delivered = 0  # frames that were handed to a replica's step
         self.story: deque[str] = deque(maxlen=remember) if remember else deque(maxlen=1)
         self.telling = remember > 0 or bool(_listeners)
-        self._ties = self.random("ties")
+        self._tie = self.random("ties").random
         self._heap: list[tuple[int, float, int, Callable[..., None], tuple[object, ...]]] = []
         self._serial = 0
         self._trace = hashlib.blake2b(digest_size=16)
@@ -84,17 +85,20 @@ class World:
         """`action(*arguments)` happens at `ms`."""
         assert ms >= self.now_ms, "nothing happens in the past"
         self._serial += 1
-        heappush(self._heap, (ms, self._ties.random(), self._serial, action, arguments))
+        heappush(self._heap, (ms, self._tie(), self._serial, action, arguments))
 
     def after(self, delay_ms: int, action: Callable[..., None], *arguments: object) -> None:
-        self.at(self.now_ms + delay_ms, action, *arguments)
+        assert delay_ms >= 0, "nothing happens in the past"
+        self._serial += 1
+        heappush(self._heap, (self.now_ms + delay_ms, self._tie(), self._serial, action, arguments))
 
     def run(self, until_ms: int, done: Callable[[], bool] | None = None) -> bool:
         """Let time pass until `until_ms`, or until `done()` (asked after each moment); whether it was done."""
-        while self._heap and self._heap[0][0] <= until_ms:
-            if self._heap[0][0] > self.now_ms and done is not None and done():
+        heap = self._heap
+        while heap and heap[0][0] <= until_ms:
+            if done is not None and heap[0][0] > self.now_ms and done():
                 return True
-            self.now_ms, _, _, action, arguments = heappop(self._heap)
+            self.now_ms, _, _, action, arguments = heappop(heap)
             self.happened += 1
             action(*arguments)
         if done is not None and done():
@@ -104,9 +108,7 @@ class World:
 
     def note(self, *parts: bytes) -> None:
         """Fold a fact into the trace."""
-        self._trace.update(self.now_ms.to_bytes(8, "big"))
-        for part in parts:
-            self._trace.update(part)
+        self._trace.update(self.now_ms.to_bytes(8, "big") + b"".join(parts))
 
     def tell(self, who: object, what: str) -> None:
         """A line of the story, for people. Callers ask `telling` first where making the line costs something."""

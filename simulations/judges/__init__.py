@@ -16,7 +16,7 @@ from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, PrePrepare, ViewChange, open_body
 from bftnode.replica.effects import Accuse, Note
 from simulations.disks import Committed
-from simulations.judges.bounds import Bounds
+from simulations.judges.bounds import TURNS_BETWEEN_COUNTS, Bounds
 from simulations.judges.certificates import Certificates
 from simulations.judges.court import Court, Judged, Key, kind_of
 from simulations.judges.durability import Durability
@@ -49,6 +49,7 @@ class Judge:
         self._bounds = Bounds(court)
         self._evidence = Evidence(court)
         self._understanding = Understanding(court)
+        self._turns = 0
 
     # ---- questions
 
@@ -119,6 +120,8 @@ class Judge:
 
     def on_turn(self, node: Judged) -> None:
         """A turn is over, and what it promised is said."""
-        self._bounds.on_turn(node)
-        if self._court.is_correct(node):
+        self._turns += 1
+        if self._turns % TURNS_BETWEEN_COUNTS == 0:
+            self._bounds.count(node)
+        if node.member not in self.faulty:
             self._standing.on_turn(node)

@@ -11,7 +11,7 @@ from bftnode.replica.votes import BALLOTS_MAX
 from simulations.judges.court import Court, Judged
 from simulations.world import Violation
 
-TURNS_BETWEEN = 16
+TURNS_BETWEEN_COUNTS = 16
 """Counting is dear and what grows without bound goes on growing: one turn in so many is looked at."""
 
 
@@ -20,13 +20,6 @@ class Bounds:
 
     def __init__(self, court: Court) -> None:
         self._members = court.members
-        self._turns = 0
-
-    def on_turn(self, node: Judged) -> None:
-        """After any turn of anybody's."""
-        self._turns += 1
-        if self._turns % TURNS_BETWEEN == 0:
-            self.count(node)
 
     def count(self, node: Judged) -> None:
         """Raises Violation where something is larger than its room says."""

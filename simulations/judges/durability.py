@@ -1,13 +1,21 @@
 """Durable before it is said (docs/protocol.md, "What must survive a crash"; decision 009). Asked as a frame leaves."""
 
+from collections.abc import Callable
+
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, rank_of
-from bftnode.protocol.codec import decode
+from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.envelope import Frame, open_frame
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 from bftnode.replica.position import NO_VOTE, ViewRecord, VoteRecord
 from bftnode.replica.voice import BootRecord
 from simulations.judges.court import Court, Judged
 from simulations.world import Violation
+
+_boot: Callable[[bytes], BootRecord] = decoder_of(BootRecord, 64)
+_view: Callable[[bytes], ViewRecord] = decoder_of(ViewRecord, 64)
+_vote: Callable[[bytes], VoteRecord] = decoder_of(VoteRecord, 128)
+_certificate: Callable[[bytes], Certificate] = decoder_of(Certificate, 1 << 20)
+_view_change: Callable[[bytes], ViewChange] = decoder_of(ViewChange, 1 << 20)
 
 
 class Durability:
@@ -19,7 +27,7 @@ class Durability:
 
     def speaks(self, node: Judged, frame: Frame) -> None:
         """The nonce is reserved."""
-        boot = decode(node.disk.journal["boot"], BootRecord, 64)
+        boot = _boot(node.disk.journal["boot"])
         if (boot.boot, boot.reserved) < (frame.boot, frame.counter):
             raise Violation("durable", f"{node.name} speaks in boot {frame.boot}, which it may forget")
 
@@ -36,20 +44,20 @@ class Durability:
             raise Violation("durable", f"{node.name} remembers another {Kind(phase).name} than it casts")
         if phase == COMMIT:
             raw = node.disk.journal.get("highest")
-            if raw is None or decode(raw, Certificate, 1 << 20).rank < (*said, PREPARE):
+            if raw is None or _certificate(raw).rank < (*said, PREPARE):
                 raise Violation("durable", f"{node.name} may forget the certificate for its COMMIT at {said}")
             if not node.disk.durable(vote.block, vote.seq):
                 raise Violation("durable", f"{node.name} may forget the block of its COMMIT at {said}")
 
     def leaves(self, node: Judged, change: ViewChange) -> None:
         """A VIEW-CHANGE, and that the views below it are over, are on record."""
-        record = decode(node.disk.journal["view_change"], ViewChange, 1 << 20)
-        if record.view < change.view or decode(node.disk.journal["view"], ViewRecord, 64).view < change.view:
+        record = _view_change(node.disk.journal["view_change"])
+        if record.view < change.view or _view(node.disk.journal["view"]).view < change.view:
             raise Violation("durable", f"{node.name} may forget its VIEW-CHANGE for view {change.view}")
 
     def opens(self, node: Judged, view: int) -> None:
         """A NEW-VIEW is sent by who is in that view for good."""
-        if decode(node.disk.journal["view"], ViewRecord, 64).view < view:
+        if _view(node.disk.journal["view"]).view < view:
             raise Violation("durable", f"{node.name} may forget its NEW-VIEW of view {view}")
 
     def executes(self, node: Judged, certificate: Certificate) -> None:
@@ -64,7 +72,7 @@ class Durability:
 
     def _vouched(self, node: Judged) -> tuple[int, int]:
         """Up to which (view, height) a node that restarts with what its disk has now keeps quiet."""
-        view = decode(node.disk.journal["view"], ViewRecord, 64).view if "view" in node.disk.journal else 0
+        view = _view(node.disk.journal["view"]).view if "view" in node.disk.journal else 0
         base = 0
         if view:
             raw = node.disk.journal["new_view"]
@@ -85,4 +93,4 @@ class Durability:
 
 def _recorded(node: Judged, name: str) -> VoteRecord:
     raw = node.disk.journal.get(name)
-    return NO_VOTE if raw is None else decode(raw, VoteRecord, 128)
+    return NO_VOTE if raw is None else _vote(raw)
