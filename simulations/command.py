@@ -5,6 +5,8 @@
         [--report PAGE.html]      and drawn: who said what to whom, in one page for a browser
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
+        [--twice]                 each played twice, with equal traces
+    bench [--strict]              deliveries a core-second, simulated minutes a minute
 
 Exit code 1 where a property was violated.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
+from simulations.bench import bench, reached, table
 from simulations.campaign import campaign, report
 from simulations.catalogue import find, names
 from simulations.report import Recorder, page
@@ -47,8 +50,10 @@ def _obey(options: argparse.Namespace) -> int:
             story = report(options.seed, options.n, LINES_MAX)
             print(story)
             return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
+        case "bench":
+            return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
-            return 1 if campaign(options.seeds, options.n, options.jobs) else 0
+            return 1 if campaign(options.seeds, options.n, options.jobs, twice=options.twice) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=_seeds, default=range(200), metavar="A..B", help="both included (default 0..199)"
     )
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
+    speed = commands.add_parser("bench", help="measure how fast the small world is")
+    speed.add_argument("--seconds", type=int, default=60, help="simulated seconds of each steady run (default 60)")
+    speed.add_argument("--runs", type=int, default=5, help="steady runs, of which the best counts (default 5)")
+    speed.add_argument("--strict", action="store_true", help="exit code 1 where a target is missed")
     for command in (replay, swarm):
         command.add_argument("--n", type=_sizes, default=SIZES, metavar="4,7", help="cluster sizes to draw from")
     return parser
@@ -105,6 +115,13 @@ def list_all() -> int:
     _table("Adversaries (the swarm draws and mixes them)", [*rows, (TWINS, covers_of_twins, "Two of one identity.")])
     print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join((*FAULTS, *LATE_FAULTS)))
     return 0
+
+
+def run_bench(seconds: int, runs: int, *, strict: bool) -> int:
+    """Measure and say so."""
+    found = bench(seconds, runs)
+    print(table(found))
+    return 1 if strict and not reached(found) else 0
 
 
 def _table(title: str, rows: Iterable[tuple[str, Sequence[str], str | None]]) -> None:

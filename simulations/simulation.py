@@ -48,17 +48,20 @@ class Outcome:
     view: int
     healed_after_ms: int  # how long it took from healing until all was done
     happened: int
+    delivered: int  # frames that were handed to replicas
+    simulated_ms: int
+    required: int  # envelopes of correct clients, all of which had to be executed
     story: tuple[str, ...]
 
 
 class Simulation:
     """The small world of one plan."""
 
-    def __init__(self, plan: Plan, *, remember: int = 0, real_crypto: bool = False) -> None:
+    def __init__(self, plan: Plan, *, remember: int = 0) -> None:
         self.plan = plan
         self.world = World(str(plan.seed), remember=remember)
         self.network = Network(self.world)
-        self.keyring = Keyring(plan.n, CLIENTS, real=real_crypto)
+        self.keyring = Keyring(plan.n, CLIENTS, real=plan.real_crypto)
         self.members = Membership(CHAIN, 0, self.keyring.members, plan.parameters)
         self.judge = Judge(self.members, self.keyring.verify, [*plan.liars, *plan.amnesiacs])
         # Client 2 is admitted by an operation, if at all (workload.LATECOMER).
@@ -136,6 +139,9 @@ class Simulation:
             max(views, default=0),
             self.world.now_ms - healed_ms,
             self.world.happened,
+            self.world.delivered,
+            self.world.now_ms,
+            len(self.workload.required),
             tuple(self.world.story),
         )
 
@@ -196,6 +202,6 @@ class Simulation:
             raise Violation("equal-logs", "correct nodes end with different logs")
 
 
-def play(plan: Plan, *, remember: int = 0, real_crypto: bool = False) -> Outcome:
+def play(plan: Plan, *, remember: int = 0) -> Outcome:
     """Run a plan."""
-    return Simulation(plan, remember=remember, real_crypto=real_crypto).run()
+    return Simulation(plan, remember=remember).run()

@@ -16,6 +16,9 @@ from simulations.network import Weather
 SIZES = (4, 5, 6, 7, 10, 31)
 _WEIGHTS = (60, 12, 8, 14, 5, 1)
 
+REAL_CRYPTO_EVERY = 20
+"""One seed in so many signs with Ed25519 and verifies as the daemon does. Bytes and codec are real in all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -41,12 +44,14 @@ class Plan:
     wall_offset_max_ms: int
     allowed_to_rejoin: bool
     liveness_bound_ms: int
+    real_crypto: bool = False  # Ed25519 instead of modelled signatures (crypto.py)
 
     def __str__(self) -> str:
         liars = ", ".join(f"n{member}: {' + '.join(names)}" for member, names in self.liars.items()) or "no liars"
         faults = ", ".join(f"{count} x {name}" for name, count in self.faults.items()) or "no faults"
         lost = f"; amnesia of {', '.join(f'n{m}' for m in self.amnesiacs)}" if self.amnesiacs else ""
-        return f"n={self.n}, {self.transactions} transactions in {self.unkind_ms} ms; {liars}{lost}; {faults}"
+        keys = ", real signatures" if self.real_crypto else ""
+        return f"n={self.n}{keys}, {self.transactions} transactions in {self.unkind_ms} ms; {liars}{lost}; {faults}"
 
 
 CONSPIRACY = ("equivocating primary", "vote equivocator", "lying view change")
@@ -104,6 +109,7 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
         wall_offset_max_ms=dice.choice((0, 30, 90)),
         allowed_to_rejoin=dice.random() < 0.5,
         liveness_bound_ms=40 * timing.view_change_timeout_max_ms + 20_000,
+        real_crypto=seed % REAL_CRYPTO_EVERY == 0,
     )
 
 

@@ -13,13 +13,15 @@ from unittest.mock import patch
 
 import pytest
 
-from bftnode.protocol import quorums
+from bftnode.protocol import ed25519, quorums
+from simulations import bench, campaign
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.campaign import report
 from simulations.catalogue import names
 from simulations.command import main
 from simulations.simulation import Simulation, play
 from simulations.swarm import SIZES, draw
+from simulations.world import World
 
 HERE = Path(__file__).parent
 FRESH = 160
@@ -88,11 +90,48 @@ def test_a_seed_is_one_run() -> None:
         assert done.stdout.decode().split() == here, f"PYTHONHASHSEED={hash_seed} changes the run"
 
 
-def test_real_signatures_change_nothing_but_the_time() -> None:
+def test_one_seed_in_twenty_has_real_signatures() -> None:
     """The modelled signatures stand for Ed25519: the same plan is as safe and as live with the real ones."""
-    outcome = Simulation(draw(1, (4,)), real_crypto=True).run()
-    assert outcome.violation is None
-    assert outcome.height > 0
+    assert [seed for seed in range(60) if draw(seed).real_crypto] == [0, 20, 40]
+    for real_crypto in (True, False):
+        with patch.object(ed25519, "verify", side_effect=ed25519.verify) as verified:
+            outcome = play(replace(draw(20), real_crypto=real_crypto))
+        assert outcome.violation is None
+        assert outcome.height > 0
+        assert bool(verified.call_count) == real_crypto
+
+
+@pytest.mark.covers("R17", "K10")
+def test_a_seed_that_is_two_runs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """`swarm --twice` compares, and a run that depends on what was before it fails."""
+    assert main(["swarm", "--seeds", "3..4", "--n", "4", "--twice"]) == 0
+    assert "2/2 seeds twice, 0 violations" in capsys.readouterr().out
+    traces = iter(("first", "second", "third"))
+    with patch.object(World, "trace", lambda self: next(traces)):
+        assert main(["swarm", "--seeds", "3", "--n", "4", "--twice"]) == 1
+    assert "seed 3: one-run: traces first and second" in capsys.readouterr().out
+
+
+def test_a_campaign_that_does_less_than_it_states_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """A seed that decides nothing is a failure, whatever the judges say."""
+    nothing = replace(play(draw(3, (4,))), height=0)
+    with patch.object(campaign, "play", lambda plan, remember=0: nothing):
+        assert main(["swarm", "--seeds", "3", "--n", "4"]) == 1
+    assert "seed 3: idle: less was done than a seed stands for: 0 blocks" in capsys.readouterr().out
+
+
+def test_the_command_measures_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """`bench` counts what was handed to replicas, and what it cost; --strict asks for the targets."""
+    with patch.object(bench, "SEEDS", range(2)):
+        assert main(["bench", "--seconds", "2", "--runs", "1"]) == 0
+        told = capsys.readouterr().out
+        with patch.object(bench, "DELIVERIES_A_SECOND", 10**9):
+            assert main(["bench", "--seconds", "2", "--runs", "1", "--strict"]) == 1
+            assert "MISSED" in capsys.readouterr().out
+    (row,) = (line.split() for line in told.splitlines() if line.startswith("n=4"))
+    # 27 frames a decision (3 PRE-PREPAREs, 12 PREPAREs, 12 COMMITs) and a STATUS of each to each in 200 ms.
+    deliveries = int(row[7])
+    assert 10 * 27 <= deliveries <= 10 * 27 + 12 * 14
 
 
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
