@@ -191,10 +191,8 @@ class Node:
         self.crash_after_sends = None
 
     def _now(self) -> Now:
-        return Now(
-            self.world.now_ms - self._born_ms,
-            max(0, WALL_MS + self.world.now_ms + self.wall_offset_ms),
-        )
+        now_ms = self.world.now_ms
+        return Now(now_ms - self._born_ms, max(0, WALL_MS + now_ms + self.wall_offset_ms))
 
     # ---- events
 
@@ -286,7 +284,9 @@ class Node:
             raise Violation("raised", f"{self.name}: {type(error).__name__} at {where}: {error}") from error
 
     def _set_alarm(self) -> None:
-        deadline = max(self.replica.next_deadline_ms() + self._born_ms, self.world.now_ms)
+        deadline, now_ms = self.replica.next_deadline_ms() + self._born_ms, self.world.now_ms
+        if deadline < now_ms:
+            deadline = now_ms
         if self._wake_ms is None or deadline < self._wake_ms:
             self._wake_ms = deadline
             self.world.at(deadline, self._wake, self.life, deadline)

@@ -70,4 +70,4 @@ class Position:
 
     @property
     def may_vote(self) -> bool:
-        return self.introduced and self.quarantine == Quarantine.NONE and not self.halted
+        return self.introduced and not self.quarantine and not self.halted

@@ -126,12 +126,15 @@ class Synchroniser:
 
     def deadline_ms(self) -> int:
         due_ms = self._status_due_ms
-        if self._fetch is not None:
-            due_ms = min(due_ms, self._fetch.deadline_ms)
+        if self._fetch is not None and self._fetch.deadline_ms < due_ms:
+            due_ms = self._fetch.deadline_ms
         for wanted in self._wanted.values():
             due_ms = min(due_ms, wanted.deadline_ms)
-        relay = self._relay_due_ms()
-        return due_ms if relay is None else min(due_ms, relay)
+        if len(self._pool):
+            relay = self._relay_due_ms()
+            if relay is not None and relay < due_ms:
+                return relay
+        return due_ms
 
     def on_tick(self) -> None:
         now_ms = self._position.now.monotonic_ms

@@ -107,8 +107,11 @@ class ViewChanges:
     @property
     def timeout_ms(self) -> int:
         """The timeout of this view: the base, doubled with each fruitless view after the first, up to its bound."""
-        doubled = self._timing.view_change_timeout_ms << min(max(self.fruitless - 1, 0), 16)
-        return min(doubled, self._timing.view_change_timeout_max_ms)
+        timing = self._timing
+        base, most = timing.view_change_timeout_ms, timing.view_change_timeout_max_ms
+        if self.fruitless > 1:
+            base <<= min(self.fruitless - 1, 16)
+        return base if base < most else most
 
     @property
     def active_since_ms(self) -> int:
