@@ -1,9 +1,9 @@
 """An exam for the simulator's tests: `./scripts/exam [--only NAME] [--limit SECONDS] [--write docs/exam.md]`.
 
-Each bug of bugs.toml is one changed line of the core. It is planted alone, in a copy of the checkout, and the
-documented command (`./scripts/test tests/simulation tests/replica tests/protocol tests/apps -x`: first worlds, then
-conversations) runs there. The bug is caught when that command fails; the table says after how many seconds and who spoke. An unchanged copy is examined first: it has to pass, or every
-"caught" would mean nothing.
+Each bug of bugs.toml is one changed line of the core. It is planted alone, in a copy of the checkout, and there the
+documented command runs (`./scripts/test` with EXAMINED and -x: first worlds, then conversations). The bug is caught
+when that command fails; the table says after how many seconds and who spoke. An unchanged copy is examined first: it
+has to pass, or every "caught" would mean nothing.
 """
 
 import argparse
