@@ -285,8 +285,7 @@ class Node:
 
     def _set_alarm(self) -> None:
         deadline, now_ms = self.replica.next_deadline_ms() + self._born_ms, self.world.now_ms
-        if deadline < now_ms:
-            deadline = now_ms
+        deadline = max(deadline, now_ms)
         if self._wake_ms is None or deadline < self._wake_ms:
             self._wake_ms = deadline
             self.world.at(deadline, self._wake, self.life, deadline)
