@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bftnode.apps.execution import Executor
+from bftnode.apps.kv import KeyValue
 from bftnode.apps.log import Records
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.membership import Membership
@@ -23,6 +24,7 @@ from simulations.crypto import Keyring
 from simulations.disks import Disk
 from simulations.faults import Faults
 from simulations.judges import Judge
+from simulations.judges.linearizability import Linearizability
 from simulations.network import Network
 from simulations.node import Envelopes, Node
 from simulations.swarm import Plan
@@ -66,7 +68,9 @@ class Simulation:
         self.judge = Judge(self.members, self.keyring.verify, [*plan.liars, *plan.amnesiacs])
         # Client 2 is admitted by an operation, if at all (workload.LATECOMER).
         administrators = [key for i, key in enumerate(self.keyring.clients) if i != 2]
-        self._executor = Executor(Records(), administrators, 100)
+        if plan.registers:
+            self.judge.registers = Linearizability(self.members.some_correct)
+        self._executor = Executor(KeyValue() if plan.registers else Records(), administrators, 100)
         self._envelopes = Envelopes(self.members, self._executor, self.keyring.verify)
         self.nodes: list[Node] = []
         self.twins: list[Node] = []
@@ -197,6 +201,8 @@ class Simulation:
         return f"not executed: {', '.join(waiting) or 'nothing'}; height {len(self.judge.log) - 1}; {'; '.join(stand)}"
 
     def _check_end(self) -> None:
+        if self.judge.registers is not None:
+            self.judge.registers.judge()
         logs = {tuple(block.hash for block, _ in node.disk.log) for node in self.obliged()}
         if len(logs) != 1:
             raise Violation("equal-logs", "correct nodes end with different logs")

@@ -8,6 +8,7 @@ envelopes with one nonce (faults.md A01), or are admitted and removed while they
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bftnode.apps import kv
 from bftnode.apps.execution import ADMIT, REMOVE, SystemOperation, application_operation, system_operation
 from bftnode.apps.log import append
 from bftnode.protocol.nonces import CLIENT
@@ -20,6 +21,9 @@ from simulations.world import World
 
 FAR_AHEAD = 1_000_000
 """A height that no run reaches."""
+
+REGISTERS = (b"x", b"y")
+VALUES = (b"0", b"1", b"2")
 
 EQUIVOCATOR, LATECOMER = 1, 2
 """Clients with a part to play; 0 and the rest are correct administrators, so admitted from the start."""
@@ -48,6 +52,7 @@ class Workload:
         self._retry_ms = retry_ms
         self._nonces = [0] * len(keyring.clients)
         self.required: dict[Key, Submission] = {}
+        self._registers = judge.registers
         for node in nodes:
             node.answers = self._answered
 
@@ -72,9 +77,32 @@ class Workload:
         client = dice.choice([i for i in range(len(self._nonces)) if i not in (EQUIVOCATOR, LATECOMER)])
         # Mostly the next nonce; gaps are allowed, and may be filled later.
         self._nonces[client] += dice.choice((1, 1, 1, 2, 50))
-        self._require(self.transaction(client, self._nonces[client], self._records(), FAR_AHEAD))
+        if self._registers is None:
+            self._require(self.transaction(client, self._nonces[client], self._records(), FAR_AHEAD))
+            return
+        raw = self._on_a_register()
+        transaction = self.transaction(client, self._nonces[client], [application_operation(raw)], FAR_AHEAD)
+        self._registers.began(transaction.id, kv.open_operation(raw), self._world.now_ms)
+        self._require(transaction)
+
+    def _on_a_register(self) -> bytes:
+        """An operation on one of few keys, with few values, so that compare-and-swap often meets what it expects."""
+        dice = self._random
+        key, value = dice.choice(REGISTERS), dice.choice(VALUES)
+        match dice.randint(0, 5):
+            case 0 | 1:
+                return kv.put(key, value)
+            case 2 | 3:
+                return kv.get(key)
+            case 4:
+                return kv.compare_and_swap(key, dice.choice((None, *VALUES)), dice.choice((None, *VALUES)))
+            case _:
+                return kv.delete(key)
 
     def _records(self) -> list[bytes]:
+        """What nobody looks at again."""
+        if self._registers is not None:
+            return [application_operation(kv.put(b"elsewhere", self._random.randbytes(8)))]
         return [application_operation(append(self._random.randbytes(8))) for _ in range(self._random.choice((1, 1, 3)))]
 
     def _require(self, transaction: Transaction) -> None:

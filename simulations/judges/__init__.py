@@ -16,11 +16,13 @@ from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, PrePrepare, ViewChange, open_body
 from bftnode.replica.effects import Accuse, Note
 from simulations.disks import Committed
+from simulations.judges.acknowledged import Acknowledged
 from simulations.judges.bounds import TURNS_BETWEEN_COUNTS, Bounds
 from simulations.judges.certificates import Certificates
 from simulations.judges.court import Court, Judged, Key, kind_of
 from simulations.judges.durability import Durability
 from simulations.judges.evidence import Evidence
+from simulations.judges.linearizability import Linearizability
 from simulations.judges.order import Order
 from simulations.judges.speech import Speech
 from simulations.judges.standing import Standing
@@ -49,6 +51,8 @@ class Judge:
         self._bounds = Bounds(court)
         self._evidence = Evidence(court)
         self._understanding = Understanding(court)
+        self._acknowledged = Acknowledged(court)
+        self.registers: Linearizability | None = None  # where clients use the key-value application
         self._turns = 0
 
     # ---- questions
@@ -71,6 +75,8 @@ class Judge:
     def on_start(self, node: Judged) -> None:
         """A life begins."""
         self._standing.on_start(node)
+        if self._court.is_correct(node):
+            self._court.nodes[node.member] = node
 
     def on_committed(self, node: Judged, committed: Committed) -> None:
         """A block is executed, and clients are told."""
@@ -81,6 +87,10 @@ class Judge:
                 self._durability.executes(node, certificate)
         if self._order.on_committed(node, committed):
             self._validity.on_height(node, committed)
+        self._acknowledged.on_committed(node, committed)
+        if self.registers is not None:
+            for result in committed.results:
+                self.registers.heard(node.member, result, encode(result), node.world.now_ms)
 
     def on_frame(self, node: Judged, raw: bytes) -> None:
         """A frame is about to leave."""

@@ -10,6 +10,7 @@ from bftnode.protocol.ed25519 import Verifier
 from bftnode.protocol.membership import Membership
 from bftnode.replica.core import Replica
 from simulations.disks import Disk
+from simulations.world import World
 
 Key = tuple[bytes, int]
 """(client, nonce)."""
@@ -21,6 +22,7 @@ class Judged(Protocol):
     member: int
     disk: Disk
     name: str
+    world: World
 
     @property
     def replica(self) -> Replica: ...
@@ -41,6 +43,7 @@ class Court:
         self.faulty_max = (members.n - 1) // 3
         self.quorum = (members.n + self.faulty_max) // 2 + 1
         self.log: list[tuple[bytes, tuple[bytes, ...], bytes]] = [(b"", (), b"")]  # (hash, results, state digest)
+        self.nodes: dict[int, Judged] = {}  # correct members' nodes, as they were seen last
         self.executed: dict[Key, int] = {}  # (client, nonce) -> height, over everything that anyone committed
 
     def is_correct(self, node: Judged) -> bool:
