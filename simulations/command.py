@@ -6,6 +6,7 @@
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
+    coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
 
 Exit code 1 where a property was violated.
@@ -17,11 +18,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from simulations import coverage
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
 from simulations.campaign import campaign, report
-from simulations.catalogue import find, names
+from simulations.catalogue import find, names, played
 from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, SIZES
@@ -50,6 +52,8 @@ def _obey(options: argparse.Namespace) -> int:
             story = report(options.seed, options.n, LINES_MAX)
             print(story)
             return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
+        case "coverage":
+            return coverage.run(options.write, strict=options.strict)
         case "bench":
             return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
@@ -76,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
+    matrix = commands.add_parser("coverage", help="the catalogue against what was executed on this code")
+    matrix.add_argument("--write", type=Path, metavar="FILE.md", help="write the matrix instead of printing it")
+    matrix.add_argument("--strict", action="store_true", help="exit code 1 while an id is open")
     speed = commands.add_parser("bench", help="measure how fast the small world is")
     speed.add_argument("--seconds", type=int, default=60, help="simulated seconds of each steady run (default 60)")
     speed.add_argument("--runs", type=int, default=5, help="steady runs, of which the best counts (default 5)")
@@ -153,6 +160,7 @@ def run(name: str, *, quiet: bool, report_to: Path | None = None) -> int:
             scenario.play()
         except Violation as found:
             violation = found
+    coverage.record(played())
     if report_to is not None:
         try:
             report_to.write_text(

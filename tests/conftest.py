@@ -3,11 +3,17 @@
 import hypothesis
 import pytest
 
+from tests.coverage_matrix import Executed
 from tests.faults import FAULTS
 
 # A deadline would make a test of a pure function depend on what else the machine does.
 hypothesis.settings.register_profile("bftnode", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("bftnode")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What runs and holds is written down for the matrix."""
+    config.pluginmanager.register(Executed())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,7 @@
 """Acknowledged means durable at a quorum: what a client may believe survives the loss of power everywhere.
 
 A client believes a result when f+1 members sent it. At that moment every correct member among q that voted COMMIT has
-the block on its disk (docs/protocol.md, "What must survive a crash"; decision 009): q less those who owe nobody anything.
+the block on its disk (docs/protocol.md, "What must survive a crash"; decision 009): q, less those who owe nothing.
 """
 
 from simulations.disks import Committed
