@@ -1,0 +1,184 @@
+"""Forensics on forks made with the members' keys in hand: who is named, with which proof, and who never is."""
+
+import itertools
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+
+from bftnode.protocol.blocks import Block
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
+from bftnode.protocol.codec import encode
+from bftnode.protocol.ed25519 import verify
+from bftnode.protocol.envelope import encode_frame
+from bftnode.protocol.evidence import check_accusation
+from bftnode.protocol.forensics import Findings, Testimony, investigate
+from bftnode.protocol.messages import Accusation, Kind, NewView, ViewChange
+from tests.protocol.cluster import OTHER_CHAIN, Cluster, block_of
+
+CLUSTER = Cluster(7)
+N, Q, SOME = CLUSTER.members.n, CLUSTER.members.quorum, CLUSTER.members.some_correct
+LEFT, RIGHT = range(Q), range(N - Q, N)
+"""Two quorums that share f+1 members: those are the culprits of a fork, and nobody else is."""
+SHARED = [member for member in LEFT if member in RIGHT]
+
+ROOT = block_of((b"root",))
+X, Y = block_of((b"x",), 2, parent=ROOT.hash), block_of((b"y",), 2, parent=ROOT.hash)
+X3, Y3 = block_of((b"x3",), 3, parent=X.hash), block_of((b"y3",), 3, parent=Y.hash)
+
+
+def certified(block: Block, view: int, senders: Iterable[int], phase: int = COMMIT) -> Certificate:
+    return CLUSTER.certificate(phase, view, block.seq, block.hash, senders)
+
+
+def new_view(view: int, reports: dict[int, Certificate | None]) -> bytes:
+    """The NEW-VIEW of the view's primary over what these members report."""
+    changes = tuple(
+        encode_frame(CLUSTER.frame(Kind.VIEW_CHANGE, member, encode(ViewChange(0, view, report))))
+        for member, report in sorted(reports.items())
+    )
+    return encode_frame(CLUSTER.frame(Kind.NEW_VIEW, view % N, encode(NewView(0, view, changes))))
+
+
+def holds(*blocks: Block, certificates: tuple[Certificate, ...], new_views: tuple[bytes, ...] = ()) -> Testimony:
+    return Testimony(
+        headers=tuple(block.header_raw for block in blocks), certificates=certificates, new_views=new_views
+    )
+
+
+NOTHING = holds(certificates=())
+
+
+def findings(left: Testimony, right: Testimony) -> Findings:
+    """The same whoever comes first; every culprit's proof is one for those who verify evidence."""
+    found = investigate(left, right, CLUSTER.members, verify)
+    other = investigate(right, left, CLUSTER.members, verify)
+    assert found.fork_height == other.fork_height
+    assert [one.member for one in found.culprits] == [one.member for one in other.culprits]
+    for culprit in (*found.culprits, *other.culprits):
+        accusation = Accusation(0, culprit.first, culprit.second)
+        assert check_accusation(accusation, CLUSTER.members, verify) == (culprit.member, culprit.proved)
+    return found
+
+
+def named(found: Findings) -> list[int]:
+    return [culprit.member for culprit in found.culprits]
+
+
+@pytest.mark.covers("X02")
+def test_two_certificates_of_one_view_name_whoever_signed_both() -> None:
+    """f+1 members at least: two quorums share so many. The fork is where the headers part."""
+    found = findings(
+        holds(ROOT, X, certificates=(certified(X, 4, LEFT),)), holds(ROOT, Y, certificates=(certified(Y, 4, RIGHT),))
+    )
+    assert (found.fork_height, named(found)) == (2, SHARED)
+    assert len(SHARED) >= SOME
+    assert {culprit.proved for culprit in found.culprits} == {"two COMMITs for different blocks at view 4, height 2"}
+
+
+@pytest.mark.covers("X06")
+def test_a_receipt_against_a_log_is_enough() -> None:
+    """One header and its certificate: a fake receipt of a colluding client, and what really stands there."""
+    log = holds(ROOT, X, X3, certificates=(certified(X, 0, LEFT), certified(X3, 0, LEFT)))
+    found = findings(holds(Y, certificates=(certified(Y, 0, RIGHT),)), log)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+
+
+@pytest.mark.covers("X03", "V02")
+def test_a_commit_and_a_view_change_that_hides_it() -> None:
+    """No member votes twice in a view: the proof is in the NEW-VIEW that the second branch stands on."""
+    left = holds(ROOT, X, certificates=(certified(X, 1, LEFT),))
+    hidden = new_view(3, dict.fromkeys(RIGHT, certified(ROOT, 0, LEFT)))
+    right = holds(ROOT, Y, certificates=(certified(Y, 3, RIGHT),), new_views=(hidden,))
+    found = findings(left, right)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+    assert {culprit.proved for culprit in found.culprits} == {
+        "a VIEW-CHANGE for view 3 that hides its COMMIT at view 1, height 2"
+    }
+    without = findings(left, holds(ROOT, Y, certificates=(certified(Y, 3, RIGHT),)))
+    assert (without.fork_height, named(without)) == (2, [])
+
+
+@pytest.mark.covers("X03", "V02")
+def test_several_views_later() -> None:
+    """The lie is in the first view of the other branch; the certificates are of later ones and of descendants."""
+    left = holds(ROOT, X, X3, certificates=(certified(X3, 1, LEFT),))
+    first = new_view(2, dict.fromkeys(RIGHT, None))
+    later = new_view(5, dict.fromkeys(RIGHT, certified(Y, 2, RIGHT, PREPARE)))
+    right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 5, RIGHT),), new_views=(later, first))
+    found = findings(left, right)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+    assert all("view 2 that hides its COMMIT at view 1" in culprit.proved for culprit in found.culprits)
+
+
+@pytest.mark.covers("V12")
+def test_two_new_views_name_their_primary() -> None:
+    """Two bodies for one view: one lie, one culprit, and no fork yet."""
+    one, two = new_view(3, dict.fromkeys(LEFT, None)), new_view(3, dict.fromkeys(RIGHT, None))
+    found = findings(holds(certificates=(), new_views=(one,)), holds(certificates=(), new_views=(two,)))
+    assert (found.fork_height, named(found)) == (None, [3])
+
+
+def test_a_prepare_certificate_inside_a_view_change_counts() -> None:
+    """A double PREPARE shows where one side's prepare certificate was reported to a view of the other's."""
+    reports: dict[int, Certificate | None] = dict.fromkeys(RIGHT, None)
+    reports[6] = certified(Y, 1, RIGHT, PREPARE)
+    left = holds(certificates=(certified(X, 1, LEFT, PREPARE),))
+    found = findings(left, holds(certificates=(), new_views=(new_view(2, reports),)))
+    assert (found.fork_height, named(found)) == (None, SHARED)
+
+
+@pytest.mark.covers("X07", "O12")
+def test_what_correct_members_say_across_views_names_nobody() -> None:
+    """A block committed in two views, reports of its prepare certificate, of a descendant's, of a commit certificate."""
+    prepared = certified(X, 1, LEFT, PREPARE)
+    reports: dict[int, Certificate | None] = dict.fromkeys(range(Q), prepared)
+    again = certified(X, 2, range(Q))
+    after: dict[int, Certificate | None] = {member: certified(X3, 2, LEFT, PREPARE) for member in range(3)}
+    after |= dict.fromkeys(range(3, Q), again)
+    testimonies = [
+        holds(ROOT, X, certificates=(prepared, certified(X, 1, LEFT), again), new_views=(new_view(2, reports),)),
+        holds(ROOT, X, X3, certificates=(again, certified(X3, 3, RIGHT)), new_views=(new_view(3, after),)),
+    ]
+    for left, right in itertools.product(testimonies, repeat=2):
+        found = findings(left, right)
+        assert found == Findings(None, ())
+
+
+@pytest.mark.covers("X07", "O12", "O13")
+def test_nobody_is_framed() -> None:
+    """Certificates of another cluster, with one changed signature, epochs that are not ours, bytes of any kind."""
+    left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
+    foreign = Cluster(7, chain_id=OTHER_CHAIN).certificate(COMMIT, 4, 2, Y.hash, RIGHT)
+    honest = certified(Y, 4, RIGHT)
+    votes = (*honest.votes[:-1], msgspec.structs.replace(honest.votes[-1], signature=bytes(64)))
+    forged = msgspec.structs.replace(honest, votes=votes)
+    later = msgspec.structs.replace(honest, epoch=1)
+    view = bytearray(new_view(5, dict.fromkeys(RIGHT, None)))
+    view[-3] ^= 1
+    wrong_kind = encode_frame(CLUSTER.frame(Kind.VIEW_CHANGE, 2, encode(ViewChange(0, 5, None))))
+    junk = (b"", b"\xc1", bytes(view), wrong_kind)
+    for certificate in (foreign, forged, later):
+        right = Testimony(headers=(Y.header_raw, b"junk"), certificates=(certificate,), new_views=junk)
+        assert findings(left, right) == Findings(None, ())
+
+
+def test_headers_alone_commit_nothing() -> None:
+    """Anybody can write a header: only what a certificate covers is part of a fork."""
+    left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
+    assert findings(left, holds(ROOT, Y, certificates=())) == Findings(None, ())
+
+
+def test_one_view_and_two_heights_prove_a_fork_and_nobody() -> None:
+    """What a correct member may have signed too is no proof (decision 010); the certificate of the height is."""
+    left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
+    right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 4, RIGHT),))
+    assert findings(left, right) == Findings(2, ())
+    kept = holds(ROOT, Y, Y3, certificates=(certified(Y, 4, RIGHT), certified(Y3, 4, RIGHT)))
+    assert named(findings(left, kept)) == SHARED
+
+
+def test_one_party_alone_may_hold_the_contradiction() -> None:
+    """A node that halted on a fork has both certificates."""
+    both = holds(ROOT, X, certificates=(certified(X, 4, LEFT), certified(Y, 4, RIGHT)))
+    assert named(findings(both, NOTHING)) == SHARED
