@@ -55,6 +55,7 @@ class Doors:
     progressed: Callable[[Certificate, list[Entry]], None]  # these blocks were committed by this certificate
     forgotten_vote: Callable[[int], None]  # a certificate holds a vote of mine for this height that I do not remember
     open_envelope: Callable[[bytes], Transaction]  # opens, validates, verifies; raises Refused
+    forked: Callable[[Certificate], None]  # this certificate commits what the log contradicts
 
 
 class Agreement:
@@ -83,6 +84,7 @@ class Agreement:
         )  # (view, height) up to which an earlier life may have cast PREPAREs that are not on record
         self._vouched = (0, 0)  # (view, height) up to which a PREPARE may leave before it is durable
         self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
+        self.committed_by: Certificate | None = None  # the certificate that committed the head
         self.executed_seq = chain.height
         self._certify_base = False
         self._waiting: dict[int, Proposal] = {}
@@ -356,7 +358,7 @@ class Agreement:
         self._learn(certificate)
         if certificate.seq <= self._chain.height:
             if certificate.seq == self._chain.height and certificate.block != self._chain.head.block.hash:
-                self._halt_on_fork(f"height {certificate.seq} is committed twice, differently")
+                self._halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
             return
         if self.decided is None or certificate.seq > self.decided.seq:
             self.decided = certificate
@@ -385,7 +387,7 @@ class Agreement:
         try:
             path = self._chain.path(certificate.block)
         except Fork as fork:
-            self._halt_on_fork(str(fork))
+            self._halt_on_fork(str(fork), certificate)
             return
         if isinstance(path, bytes):
             if certificate.seq - self._chain.height > self._members.parameters.window:
@@ -409,6 +411,7 @@ class Agreement:
             self._voice.add(AppendBlock(entry.block, entry.transactions, certificate if last else None))
             self._unexecuted[entry.block.seq] = entry.transactions
             self._note_barrier(entry.transactions, entry.block.seq)
+        self.committed_by = certificate
         gone = self._chain.commit(path)
         if gone:
             self._voice.add(DropBlocks(gone))
@@ -456,7 +459,8 @@ class Agreement:
         if certificate.view > self._position.view:
             self.doors.end_view(certificate.view)  # TRAP 3
         if path and path[0].block.parent != self._chain.head.block.hash:
-            self._halt_on_fork(f"the block at height {path[0].block.seq} of a certified run does not follow the log")
+            why = f"the block at height {path[0].block.seq} of a certified run does not follow the log"
+            self._halt_on_fork(why, certificate)
         if path and not self._position.halted:
             self._learn(certificate)
             self.commit_path(path, certificate)
@@ -617,7 +621,11 @@ class Agreement:
         entries = [self._chain.get(block) for seq, block in sorted(self.accepted.items()) if seq > tip]
         return [item for item in entries if item is not None and item.block.header.view == self._position.view]
 
-    def _halt_on_fork(self, why: str) -> None:
+    def _halt_on_fork(self, why: str, other: Certificate | None = None) -> None:
+        """For good. `other` commits what the log contradicts: a proof that more than f members lied."""
+        assert self.doors is not None, "introduced by core"
         if not self._position.halted:
             self._position.halted = why
             self._voice.note("fork_detected", {"why": why, "height": self._chain.height})
+            if other is not None:
+                self.doors.forked(other)

@@ -14,6 +14,7 @@ from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.envelope import Frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import check_accusation
+from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier
@@ -113,6 +114,7 @@ class Replica:
             progressed=self._progressed,
             forgotten_vote=self.nonces.on_own_vote,
             open_envelope=open_envelope,
+            forked=self._forked,
         )
         self.view_changes.doors = view_change.Doors(
             start_view=self.agreement.start_view,
@@ -137,6 +139,7 @@ class Replica:
             _journal(recovered, "quarantine", QuarantineRecord),
         )
         position.highest = _journal(recovered, "highest", Certificate)
+        self.agreement.committed_by = recovered.certificate
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
         self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or NO_VOTE
         for block in sorted(recovered.blocks.values(), key=lambda item: item.seq):
@@ -298,6 +301,20 @@ class Replica:
         if asked is not None:
             self.pool.head_since_ms = self.position.now.monotonic_ms
             self.view_changes.rejoin(asked)
+
+    def _forked(self, other: Certificate) -> None:
+        """More than f members lied. Keep what proves it, and accuse those whom what is at hand convicts; for the rest
+        there is `bftnode forensics` over two members' data (decision 010)."""
+        self.voice.persist("fork", other)
+        head, mine, new_view = self.chain.head.block, self.agreement.committed_by, self.view_changes.new_view
+        here = Testimony(
+            headers=(head.header_raw,),
+            certificates=() if mine is None else (mine,),
+            new_views=() if new_view is None else (new_view,),
+        )
+        there = Testimony(headers=(), certificates=(other,), new_views=())
+        for culprit in investigate(here, there, self.members, self._verify).culprits:
+            self.voice.accuse(culprit.member, culprit.proved, open_frame(culprit.first), open_frame(culprit.second))
 
     def _on_executed(self, event: Executed) -> None:
         now_ms = self.position.now.monotonic_ms

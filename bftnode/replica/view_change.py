@@ -25,6 +25,11 @@ COURTESY_VIEWS_MAX = 1
 that one, and where q are active in a lower one, two quorums have no correct member in common. Granting more would let
 one liar send a few correct replicas views ahead, to which the others, too few without them, follow one by one."""
 
+NEW_VIEWS_KEPT = 256
+"""NEW-VIEWs of views that were active here, kept for forensics (decision 010) in as many journal records, by view
+modulo this. At the bound the NEW-VIEW of at least so many views ago gives way, and a lie in it can no longer be proved
+from here. Some 1 kB each with four members, 180 kB with 64."""
+
 CERTIFICATES_REMEMBERED = 256
 """Verified certificates remembered by content, so that one in many VIEW-CHANGEs is checked once (P29)."""
 
@@ -368,6 +373,7 @@ class ViewChanges:
         base = base_of(view_changes)
         self.new_view = encode_frame(frame)
         self._voice.persist("new_view", self.new_view)
+        self._voice.persist(f"new_view.{body.view % NEW_VIEWS_KEPT}", self.new_view)
         self._enter(body.view, active=True)
         self._voice.note(
             "new_view", {"view": body.view, "base": 0 if base is None else base.seq, "fruitless": self.fruitless}

@@ -111,7 +111,7 @@ def test_several_views_later() -> None:
     assert all("view 2 that hides its COMMIT at view 1" in culprit.proved for culprit in found.culprits)
 
 
-@pytest.mark.covers("V12")
+@pytest.mark.covers("V11")
 def test_two_new_views_name_their_primary() -> None:
     """Two bodies for one view: one lie, one culprit, and no fork yet."""
     one, two = new_view(3, dict.fromkeys(LEFT, None)), new_view(3, dict.fromkeys(RIGHT, None))
@@ -130,7 +130,7 @@ def test_a_prepare_certificate_inside_a_view_change_counts() -> None:
 
 @pytest.mark.covers("X07", "O12")
 def test_what_correct_members_say_across_views_names_nobody() -> None:
-    """A block committed in two views, reports of its prepare certificate, of a descendant's, of a commit certificate."""
+    """A block committed in two views; reports of its prepare and commit certificates, and of a descendant's."""
     prepared = certified(X, 1, LEFT, PREPARE)
     reports: dict[int, Certificate | None] = dict.fromkeys(range(Q), prepared)
     again = certified(X, 2, range(Q))
