@@ -88,9 +88,10 @@ def _pin(member: dict[str, str]) -> bytes:
 def check_bundle(text: str, genesis: Genesis) -> list[tuple[str, str]]:
     """(member's name, what is proved) of every culprit. Raises NotProved with the first thing that is not."""
     try:
-        bundle = json.loads(text, object_pairs_hook=_once)
+        bundle = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NotProved(f"the bundle is not JSON: {error}") from None
+    _expect(json.dumps(bundle, indent=1) + "\n" == text, "the bundle is not in its one spelling")
     _fields(bundle, {"format": str, "chain_id": str, "culprits": list})
     _expect(bundle["format"] == FORMAT, f"the bundle is not of format {FORMAT}")
     _expect(bundle["chain_id"] == genesis.chain_id.hex(), "the bundle is of another cluster than the genesis")
@@ -213,12 +214,6 @@ def _fields(value: Any, types: dict[str, type]) -> None:
     _expect(type(value) is dict and value.keys() == types.keys(), f"the fields are not {', '.join(types)}")
     for name, wanted in types.items():
         _expect(type(value[name]) is wanted, f"{name} has another type")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    _expect(len(found) == len(pairs), "a name occurs twice in one object")
-    return found
 
 
 def _unhex(text: str) -> bytes:

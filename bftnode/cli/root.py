@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("bftnode.cli.log:log", "Append to, read and verify the replicated log."),
     "client": ("bftnode.cli.clients:client", "Make, admit and remove clients."),
     "config": ("bftnode.cli.config:config", "Check, show and document the configuration."),
+    "forensics": ("bftnode.cli.forensics:forensics", "Compare two logs or receipts, and name who signed both sides."),
     "bench": ("bftnode.cli.bench:bench", "Measure committed operations per second and their latency."),
     "unsafe-rejoin": ("bftnode.cli.rejoin:unsafe_rejoin", "Let a quarantined member take part again."),
     "completion": ("bftnode.cli.shell:completion", "Print the completion script of a shell."),

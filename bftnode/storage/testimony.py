@@ -1,0 +1,41 @@
+"""What a member's data say to forensics (docs/decisions/010-what-forensics-needs.md): headers, certificates, NEW-VIEWs.
+
+Read beside a node that runs, from a stopped one, or from a copy of its files. Nothing is checked here but the records'
+own seals: who compares two testimonies believes neither.
+"""
+
+from pathlib import Path
+
+from bftnode.protocol import limits
+from bftnode.protocol.certificates import Certificate
+from bftnode.protocol.codec import decoder_of
+from bftnode.protocol.forensics import Testimony
+from bftnode.storage.environment import opened_read_only
+from bftnode.storage.records import items, opened
+
+FORK = b"fork"
+"""Journal record: the certificate that contradicts this log, where its replica has met one."""
+
+NEW_VIEW_PREFIX = b"new_view."
+
+_open_certificate = decoder_of(Certificate, limits.BODY_BYTES_MAX)
+
+
+def read_testimony(path: Path) -> Testimony:
+    """Of the LMDB directory `path`; the whole log's headers and certificates are in memory then.
+
+    Raises IntegrityError, StorageBroken.
+    """
+    with opened_read_only(path, lock=True) as (env, databases), env.begin() as txn:
+        certificates = [
+            opened(databases.certificates, key, _open_certificate, raw)
+            for key, raw in items(txn, databases.certificates)
+        ]
+        new_views = []
+        for key, raw in items(txn, databases.journal):
+            if key == FORK:
+                certificates.append(opened(databases.journal, key, _open_certificate, raw))
+            elif key.startswith(NEW_VIEW_PREFIX):
+                new_views.append(raw)
+        headers = tuple(raw for _, raw in items(txn, databases.log))
+    return Testimony(headers=headers, certificates=tuple(certificates), new_views=tuple(new_views))
