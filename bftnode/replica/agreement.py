@@ -358,7 +358,7 @@ class Agreement:
         self._learn(certificate)
         if certificate.seq <= self._chain.height:
             if certificate.seq == self._chain.height and certificate.block != self._chain.head.block.hash:
-                self._halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
+                self.halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
             return
         if self.decided is None or certificate.seq > self.decided.seq:
             self.decided = certificate
@@ -387,7 +387,7 @@ class Agreement:
         try:
             path = self._chain.path(certificate.block)
         except Fork as fork:
-            self._halt_on_fork(str(fork), certificate)
+            self.halt_on_fork(str(fork), certificate)
             return
         if isinstance(path, bytes):
             if certificate.seq - self._chain.height > self._members.parameters.window:
@@ -404,7 +404,7 @@ class Agreement:
         try:
             self._chain.connect(path)
         except Refused as refused:
-            self._halt_on_fork(f"a certified block is not valid: {refused.detail}")
+            self.halt_on_fork(f"a certified block is not valid: {refused.detail}")
             return
         for entry in path:
             last = entry is path[-1]
@@ -460,7 +460,7 @@ class Agreement:
             self.doors.end_view(certificate.view)  # TRAP 3
         if path and path[0].block.parent != self._chain.head.block.hash:
             why = f"the block at height {path[0].block.seq} of a certified run does not follow the log"
-            self._halt_on_fork(why, certificate)
+            self.halt_on_fork(why, certificate)
         if path and not self._position.halted:
             self._learn(certificate)
             self.commit_path(path, certificate)
@@ -529,7 +529,7 @@ class Agreement:
             self._chain.connect(path)
         except Fork as fork:
             if not self._certify_base:
-                self._halt_on_fork(f"the base of view {self._position.view} contradicts the log: {fork}")
+                self.halt_on_fork(f"the base of view {self._position.view} contradicts the log: {fork}")
                 return
             # The primary made two NEW-VIEWs of this view, and what was committed in it came from the other one. A
             # prepared base proves nothing against a committed block: the tip is the head, nobody votes for the base.
@@ -538,7 +538,7 @@ class Agreement:
             self._move_tip(self._chain.head)
             return
         except Refused as refused:
-            self._halt_on_fork(f"the base of view {self._position.view} is not valid: {refused.detail}")
+            self.halt_on_fork(f"the base of view {self._position.view} is not valid: {refused.detail}")
             return
         self.settled = True
         self._move_tip(path[-1])
@@ -621,7 +621,7 @@ class Agreement:
         entries = [self._chain.get(block) for seq, block in sorted(self.accepted.items()) if seq > tip]
         return [item for item in entries if item is not None and item.block.header.view == self._position.view]
 
-    def _halt_on_fork(self, why: str, other: Certificate | None = None) -> None:
+    def halt_on_fork(self, why: str, other: Certificate | None = None) -> None:
         """For good. `other` commits what the log contradicts: a proof that more than f members lied."""
         assert self.doors is not None, "introduced by core"
         if not self._position.halted:

@@ -51,6 +51,9 @@ from bftnode.replica.view_change import CertificateMemo, ViewChanges
 from bftnode.replica.voice import BootRecord, Voice
 from bftnode.replica.votes import VoteBook
 
+FORK = "fork"
+"""Journal record: the commit certificate that contradicts this log, kept for forensics. Who has one never votes."""
+
 T = TypeVar("T", bound=Wire)
 
 
@@ -140,6 +143,8 @@ class Replica:
         )
         position.highest = _journal(recovered, "highest", Certificate)
         self.agreement.committed_by = recovered.certificate
+        if FORK in recovered.journal:
+            self.agreement.halt_on_fork("a certificate contradicts this log since an earlier start")
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
         self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or NO_VOTE
         for block in sorted(recovered.blocks.values(), key=lambda item: item.seq):
@@ -305,7 +310,7 @@ class Replica:
     def _forked(self, other: Certificate) -> None:
         """More than f members lied. Keep what proves it, and accuse those whom what is at hand convicts; for the rest
         there is `bftnode forensics` over two members' data (decision 010)."""
-        self.voice.persist("fork", other)
+        self.voice.persist(FORK, other)
         head, mine, new_view = self.chain.head.block, self.agreement.committed_by, self.view_changes.new_view
         here = Testimony(
             headers=(head.header_raw,),

@@ -10,11 +10,9 @@ from bftnode.protocol import limits
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.forensics import Testimony
+from bftnode.replica.core import FORK
 from bftnode.storage.environment import opened_read_only
 from bftnode.storage.records import items, opened
-
-FORK = b"fork"
-"""Journal record: the certificate that contradicts this log, where its replica has met one."""
 
 NEW_VIEW_PREFIX = b"new_view."
 
@@ -33,7 +31,7 @@ def read_testimony(path: Path) -> Testimony:
         ]
         new_views = []
         for key, raw in items(txn, databases.journal):
-            if key == FORK:
+            if key == FORK.encode():
                 certificates.append(opened(databases.journal, key, _open_certificate, raw))
             elif key.startswith(NEW_VIEW_PREFIX):
                 new_views.append(raw)

@@ -57,6 +57,21 @@ def test_of_another_view_it_is_kept_for_who_compares() -> None:
     assert (found.fork_height, found.culprits) == (1, ())
 
 
+@pytest.mark.covers("X02")
+def test_it_stays_stopped_when_it_is_started_again() -> None:
+    """What proves the fork is on its disk: it says so again, and nothing that would be a vote."""
+    talk, _ = forked()
+    talk.notes.clear()
+    talk.said.clear()
+    talk.restart()
+    assert talk.replica.position.halted
+    assert [note.name for note in talk.notes if note.name == "fork_detected"] == ["fork_detected"]
+    talk.open_view(2)
+    talk.propose(talk.block([talk.disk.log[-1][0]], view=2), view=2)
+    kinds = {item.frame.kind for item in talk.said}
+    assert kinds <= {Kind.STATUS, Kind.FETCH_RUN, Kind.FETCH_BLOCK}
+
+
 @pytest.mark.covers("X03", "V02")
 def test_every_new_view_that_opened_a_view_is_kept() -> None:
     """As many as there are records; then the oldest gives way. They survive a restart and are one write with it."""
