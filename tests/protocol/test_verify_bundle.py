@@ -19,7 +19,7 @@ from bftnode.protocol.bundle import write_bundle
 from bftnode.protocol.certificates import PREPARE, Vote
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import verify
-from bftnode.protocol.envelope import Frame, encode_frame
+from bftnode.protocol.envelope import Frame, encode_frame, seal
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Culprit
@@ -133,6 +133,28 @@ def test_no_bytes_break_it(first: bytes, second: bytes) -> None:
     assert there(first, second) is None
     signed = [encode_frame(CLUSTER.frame(kind, CULPRIT, first)) for kind in (Kind.COMMIT, Kind.VIEW_CHANGE)]
     assert there(*signed) == here(*signed)
+
+
+@pytest.mark.covers("C01", "O12")
+def test_a_statement_has_one_spelling() -> None:
+    """Signed all the same: a number in more bytes than it needs, in the body or in the frame around it."""
+    first = encode_frame(FRAMES[2])
+    body = encode(Vote(0, 3, 1, Y.hash))
+    wide = encode_frame(CLUSTER.frame(Kind.COMMIT, CULPRIT, body.replace(b"\x94\x00\x03", b"\x94\x00\xcc\x03", 1)))
+    outer = encode_frame(FRAMES[3]).replace(b"\x97\x03\x02", b"\x97\xcc\x03\x02", 1)
+    for second in (wide, outer):
+        assert second != encode_frame(FRAMES[3])
+        assert there(first, second) is here(first, second) is None
+
+
+@pytest.mark.covers("O12")
+def test_a_frame_in_anothers_name_is_nobodys() -> None:
+    """Signed with the culprit's key, said to be of member 1."""
+    pair = []
+    for frame in FRAMES[2:4]:
+        sign = CLUSTER.signers[CULPRIT]
+        pair.append(encode_frame(seal(CLUSTER.members.chain_id, frame.kind, 1, 1, 1, frame.body, sign)))
+    assert there(*pair) is here(*pair) is None
 
 
 def change_of(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
