@@ -92,15 +92,18 @@ def _genesis(file: Path | None, *exhibits: Path) -> Genesis:
 
 
 def _side(where: Path, testimony: Testimony, found: Findings, genesis: Genesis) -> dict[str, Any]:
-    """The lowest commit certificate of one side at or above the fork, which decides its branch."""
-    commits = [item for item in testimony.certificates if item.phase == COMMIT]
-    above = [item for item in commits if found.fork_height is not None and item.seq >= found.fork_height]
-    lowest: Certificate | None = min(above, key=lambda item: (item.seq, item.view), default=None)
-    if lowest is None:
-        return {"from": str(where), "certificate": None}
-    signed = [genesis.members[vote.sender].name for vote in lowest.votes if vote.sender < len(genesis.members)]
-    certificate = {"view": lowest.view, "height": lowest.seq, "block": lowest.block.hex(), "signed": signed}
-    return {"from": str(where), "certificate": certificate}
+    """The lowest commit certificates of one side at or above the fork: one, or those of a node that met both."""
+    at_or_above = found.fork_height if found.fork_height is not None else 2**63
+    commits = [item for item in testimony.certificates if item.phase == COMMIT and item.seq >= at_or_above]
+    lowest = min((item.seq for item in commits), default=0)
+    by_block = {item.block: item for item in commits if item.seq == lowest}
+    return {"from": str(where), "certificates": [_shown(item, genesis) for item in by_block.values()]}
+
+
+def _shown(certificate: Certificate, genesis: Genesis) -> dict[str, Any]:
+    signed = [genesis.members[vote.sender].name for vote in certificate.votes if vote.sender < len(genesis.members)]
+    place = {"view": certificate.view, "height": certificate.seq}
+    return {**place, "block": certificate.block.hex(), "signed": signed}
 
 
 def _as_json(found: Findings, sides: list[dict[str, Any]], genesis: Genesis) -> dict[str, Any]:
@@ -119,13 +122,11 @@ def _print(found: Findings, sides: list[dict[str, Any]], genesis: Genesis) -> No
         print_line("no fork: no two certificates commit different blocks at one height")
     else:
         print_line(f"fork at height {found.fork_height}")
-        for side in sides:
-            certificate = side["certificate"]
-            if certificate is not None:
-                print_line(
-                    f"  {side['from']}: height {certificate['height']} is committed in view {certificate['view']} as"
-                    f" {certificate['block'][:16]}, signed by {', '.join(certificate['signed'])}"
-                )
+        for where, certificate in ((side["from"], item) for side in sides for item in side["certificates"]):
+            print_line(
+                f"  {where}: height {certificate['height']} is committed in view {certificate['view']} as"
+                f" {certificate['block'][:16]}, signed by {', '.join(certificate['signed'])}"
+            )
     for culprit in found.culprits:
         print_line(f"culprit: {genesis.members[culprit.member].name}: {culprit.proved}")
     if found.fork_height is not None and not found.culprits:

@@ -129,8 +129,8 @@ def test_a_data_directory_against_a_copy_of_its_files(town: Town, tmp_path: Path
     proved = "a VIEW-CHANGE for view 2 that hides its COMMIT at view 0, height"
     assert [one["name"] for one in report["culprits"]] == town.names(1, 2)
     assert all(one["proved"].startswith(proved) for one in report["culprits"])
-    assert [side["certificate"]["view"] for side in report["sides"]] == [0, 2]
-    assert report["sides"][1]["certificate"]["signed"] == town.names(*RIGHT)
+    assert [item["view"] for side in report["sides"] for item in side["certificates"]] == [0, 2]
+    assert report["sides"][1]["certificates"][0]["signed"] == town.names(*RIGHT)
 
 
 @pytest.mark.covers("X06", "X04")
@@ -161,6 +161,8 @@ def test_a_node_that_halted_holds_both_certificates(town: Town) -> None:
     result = bftnode("forensics", str(home), str(home), "--json")
     assert result.exit_code == 5, result.output
     assert json.loads(result.stdout)["fork_height"] == 2
+    shown = [item["block"] for item in json.loads(result.stdout)["sides"][0]["certificates"]]
+    assert shown == [one.hash.hex(), two.hash.hex()]
     assert [one["name"] for one in json.loads(result.stdout)["culprits"]] == town.names(1, 2)
 
 
