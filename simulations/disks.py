@@ -3,10 +3,12 @@
 It keeps what storage keeps (journal, stored blocks, log with certificates, state, digest) in memory. `journal` and
 `stored` are what is durable; the log and the state run ahead of it, as in production, until `sync`, and `lose` takes
 back what was not written. It can be copied and put back (a machine restored from an old snapshot, faults.md D07) and
-wiped (D08).
+wiped (D08). It can be damaged (damage.py) and be full; what is damaged is found when it is read, as by the real
+storage.
 """
 
 from collections.abc import Iterable
+from random import Random
 from typing import NamedTuple, assert_never
 
 from bftnode.apps.contract import StateDigest
@@ -22,6 +24,9 @@ from bftnode.protocol.results import TransactionResult
 from bftnode.replica.effects import AppendBlock, DropBlocks, Effect, Persist, StoreBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
+from simulations.damage import Damaged, Place, Seals, bytes_of, flipped, torn, with_bytes
+
+__all__ = ["Committed", "Damaged", "Disk", "Image", "MapState"]
 
 
 class MapState:
@@ -71,6 +76,7 @@ class Image(NamedTuple):
     state: dict[bytes, bytes]
     digest: StateDigest
     frontier: Frontier
+    seals: dict[Place, bytes]
 
 
 class Disk:
@@ -88,11 +94,16 @@ class Disk:
         self._frontier = Frontier()
         self._behind: list[Persist | StoreBlock | DropBlocks] = []
         self._ahead: list[_Before] = []  # one for each block of the log that is not durable yet
+        self._seals = Seals()
+        self._tear: Random | None = None
+        self.full = False  # nothing can be written; `sync` is not called until there is room
+        self.torn = False  # the last write broke off in the middle, with the machine
         self.wipe()
 
     def wipe(self) -> None:
         """A new disk."""
         self._behind, self._ahead = [], []
+        self._seals, self._tear, self.full, self.torn = Seals(), None, False, False
         self.journal = {}
         self.stored = {}
         self.log = [(genesis_block(self._members.chain_id), None)]
@@ -138,6 +149,9 @@ class Disk:
 
     def sync(self) -> None:
         """Write all that waits."""
+        assert not self.full, "there is room for it"
+        if self._seals:
+            self._reseal()
         for effect in self._behind:
             match effect:
                 case Persist():
@@ -149,11 +163,14 @@ class Disk:
                         self.stored.pop(block, None)
                 case _:
                     assert_never(effect)
+        if self._tear is not None and (self._behind or self._ahead):
+            self._torn_apart(self._tear)
         self._behind, self._ahead = [], []
 
     def lose(self) -> None:
         """A crash: what was not written is gone."""
         self._behind = []
+        self.torn = False
         for before in reversed(self._ahead):
             self.log.pop()
             self._state.apply(before.state)
@@ -195,8 +212,12 @@ class Disk:
     # ---- reads
 
     def recover(self) -> Recovered:
-        """What the replica wakes up with."""
+        """What the replica wakes up with. Raises Damaged: the journal, the head of the log, the blocks above it and
+        the state are looked at, as the daemon does."""
         assert self.settled, "what was not written was lost"
+        self.torn = False
+        if self._seals:
+            self._scrub()
         clients = {
             key[len(CLIENT_PREFIX) :]: ClientWindow.load(decode(value, ClientRecord, 4096))
             for key, value in self._state.scan(CLIENT_PREFIX, bytes((CLIENT_PREFIX[0] + 1,)), 1_000_000)
@@ -206,11 +227,14 @@ class Disk:
         return Recovered(self.log[-1][0], self._frontier, certificate, dict(self.journal), above, clients)
 
     def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
-        """Blocks from `first` to the last certified one within the limits, else to the first one past them."""
+        """Blocks from `first` to the last certified one within the limits, else to the first one past them. Raises
+        Damaged."""
         best: tuple[int, Certificate] | None = None
         size = 0
         for seq in range(max(first, 1), self.height + 1):
             block, certificate = self.log[seq]
+            if self._seals:
+                self._seals.check(_log_place(seq), bytes_of(block))
             size += len(block.header_raw) + len(block.payload)
             if best is not None and (size > limits.RUN_BYTES_TARGET or seq - first >= self._run_blocks_max):
                 break
@@ -221,10 +245,13 @@ class Disk:
         return tuple(pack_block(self.log[seq][0]) for seq in range(first, best[0] + 1)), best[1]
 
     def read_block(self, block: bytes) -> Packed | None:
-        """The block of this hash, stored or in the log."""
+        """The block of this hash, stored or in the log. Raises Damaged."""
         stored = self.stored.get(block)
         if stored is None:
             stored = next((item for item, _ in self.log[1:] if item.hash == block), None)
+        if stored is not None and self._seals:
+            self._seals.check(_stored_place(block), bytes_of(stored))
+            self._seals.check(_log_place(stored.seq), bytes_of(stored))
         return None if stored is None else pack_block(stored)
 
     # ---- an old copy
@@ -237,7 +264,13 @@ class Disk:
             state.apply(before.state)
         last = self._ahead[0] if self._ahead else _Before({}, self._digest, self._frontier)
         return Image(
-            dict(self.journal), dict(self.stored), self.log[:written], state.entries, last.digest.copy(), last.frontier
+            dict(self.journal),
+            dict(self.stored),
+            self.log[:written],
+            state.entries,
+            last.digest.copy(),
+            last.frontier,
+            self._seals.copy(),
         )
 
     def put_back(self, image: Image) -> None:
@@ -249,3 +282,96 @@ class Disk:
         self._state = MapState(dict(image.state))
         self._digest = image.digest.copy()
         self._frontier = image.frontier
+        self._seals = Seals(image.seals)
+
+    # ---- damage
+
+    def places(self, database: str) -> list[Place]:
+        """The records of "journal", "blocks", "log" or "state" that are durable."""
+        match database:
+            case "journal":
+                return [("journal", name) for name in sorted(self.journal)]
+            case "blocks":
+                return [_stored_place(block) for block in sorted(self.stored)]
+            case "log":
+                return [_log_place(seq) for seq in range(1, len(self.log) - len(self._ahead))]
+            case _:
+                return [("state", key.hex()) for key in sorted(self._state.entries)]
+
+    def flip(self, place: Place, dice: Random) -> None:
+        """A bit of this record is another from now on."""
+        self._damage(place, flipped(self._record(place), dice))
+
+    def misdirect(self, source: Place, target: Place) -> None:
+        """What was written as `source` lies where `target` should be."""
+        self._damage(target, self._record(source))
+
+    def tear_next(self, dice: Random) -> None:
+        """The next write ends in the middle of a record, and with it the machine."""
+        self._tear = dice
+
+    def _torn_apart(self, dice: Random) -> None:
+        written: list[Place] = [("journal", item.name) for item in self._behind if isinstance(item, Persist)]
+        written += [
+            _stored_place(item.block.hash)
+            for item in self._behind
+            if isinstance(item, StoreBlock) and item.block.hash in self.stored
+        ]
+        written += [_log_place(len(self.log) - 1 - above) for above in range(len(self._ahead))]
+        if written:
+            place = dice.choice(written)
+            self._damage(place, torn(self._record(place), dice))
+            self._tear, self.torn = None, True
+
+    def _record(self, place: Place) -> bytes:
+        database, key = place
+        match database:
+            case "journal":
+                return self.journal[key]
+            case "blocks":
+                return bytes_of(self.stored[bytes.fromhex(key)])
+            case "log":
+                return bytes_of(self.log[int(key)][0])
+            case _:
+                return self._state.entries[bytes.fromhex(key)]
+
+    def _damage(self, place: Place, value: bytes) -> None:
+        self._seals.keep(place, self._record(place))
+        database, key = place
+        match database:
+            case "journal":
+                self.journal[key] = value
+            case "blocks":
+                self.stored[bytes.fromhex(key)] = with_bytes(self.stored[bytes.fromhex(key)], value)
+            case "log":
+                block, certificate = self.log[int(key)]
+                self.log[int(key)] = (with_bytes(block, value), certificate)
+            case _:
+                self._state.entries[bytes.fromhex(key)] = value
+
+    def _reseal(self) -> None:
+        """Records that are written anew are whole again."""
+        for effect in self._behind:
+            match effect:
+                case Persist():
+                    self._seals.rewritten(("journal", effect.name))
+                case StoreBlock():
+                    self._seals.rewritten(_stored_place(effect.block.hash))
+                case DropBlocks():
+                    for block in effect.hashes:
+                        self._seals.rewritten(_stored_place(block))
+                case _:
+                    assert_never(effect)
+
+    def _scrub(self) -> None:
+        places = [*self.places("journal"), *self.places("blocks"), *self.places("state"), *self.places("log")[-1:]]
+        for place in places:
+            self._seals.check(place, self._record(place))
+
+
+def _stored_place(block: bytes) -> Place:
+    return "blocks", block.hex()
+
+
+def _log_place(seq: int) -> Place:
+    return "log", str(seq)

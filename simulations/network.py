@@ -1,4 +1,5 @@
-"""The network between nodes: loss, delay, duplication, reordering, spikes, cuts in one or both directions.
+"""The network between nodes: loss, delay, duplication, reordering, spikes, clogs, narrow links, cuts in one or both
+directions.
 
 Places, not members, are connected: a cloned member stands at two places (adversaries/twins.py). What is sent over
 a cut or lost is gone; links authenticate, so a frame always comes from the member at its place.
@@ -15,6 +16,9 @@ Rule = Callable[[int, int, bytes], bool]
 DUPLICATE_SPREAD_MS = 3000
 """A duplicate comes up to so much later than the original: long after what it was about."""
 
+BACKLOG_MS_MAX = 5000
+"""A narrow link takes on so much more than it can send; what comes then is lost, as from a full outbox."""
+
 
 @dataclass(frozen=True, slots=True)
 class Weather:
@@ -26,6 +30,7 @@ class Weather:
     duplicate: float = 0.0
     spike: float = 0.0  # of a delay ...
     spike_ms: int = 0  # ... of up to so much more
+    tail_ms: int = 0  # mean of an exponential part that is added to every delay: most are short, some are very long
 
 
 FAIR = Weather()
@@ -41,6 +46,9 @@ class Network:
         self.own_weather: dict[tuple[int, int], Weather] = {}
         self.cut: dict[tuple[int, int], None] = {}
         self.rule: Rule | None = None
+        self.clogged: dict[tuple[int, int], int] = {}  # link -> until when it delivers nothing
+        self.kbit_s: dict[int, int] = {}  # place -> what its line carries, each way
+        self._line_free_ms: dict[tuple[int, str], int] = {}
         self._hear: dict[int, Callable[[int, bytes], None]] = {}
         self._linked: dict[int, Callable[[int], None]] = {}
         self._places_of: dict[int, list[int]] = {}
@@ -92,9 +100,30 @@ class Network:
         delay += weather.delay_min_ms
         if weather.spike and dice.random() < weather.spike:
             delay += dice.randint(0, weather.spike_ms)
+        if weather.tail_ms:
+            delay += int(dice.expovariate(1 / weather.tail_ms))
+        return self._through_lines(place, to, len(frame), delay) if self.kbit_s else delay
+
+    def _through_lines(self, place: int, to: int, size: int, delay: int) -> int | None:
+        """The delay with the time on the sender's and the receiver's line, each of which sends one frame after the
+        other; None: more waits there than an outbox holds."""
+        now = self._world.now_ms
+        for line in ((place, "up"), (to, "down")):
+            rate = self.kbit_s.get(line[0])
+            if rate is None:
+                continue
+            begins = max(now, self._line_free_ms.get(line, 0))
+            if begins - now > BACKLOG_MS_MAX:
+                return None
+            ends = begins + -(-size * 8 // rate)  # kbit/s is bit/ms
+            self._line_free_ms[line] = ends
+            delay += ends - now
         return delay
 
     def _deliver(self, place: int, to: int, frame: bytes) -> None:
+        if self.clogged and self.clogged.get((place, to), 0) > self._world.now_ms:
+            self._world.at(self.clogged[place, to], self._deliver, place, to, frame)
+            return
         self._hear[to](self._member_at[place], frame)
 
     # ---- links
@@ -121,6 +150,14 @@ class Network:
                     if both_ways:
                         self.cut[b, a] = None
 
+    def clog(self, one: Iterable[int], other: Iterable[int], ms: int) -> None:
+        """For so long nothing arrives between these places; then everything does, in any order."""
+        others = list(other)
+        for a in one:
+            for b in others:
+                if a != b:
+                    self.clogged[a, b] = self.clogged[b, a] = self._world.now_ms + ms
+
     def join(self) -> None:
         """The cuts are over, and links are made again."""
         pairs = dict.fromkeys((min(pair), max(pair)) for pair in self.cut)
@@ -131,6 +168,8 @@ class Network:
     def heal(self) -> None:
         """A perfect network from now on. What is on its way still arrives."""
         self.own_weather.clear()
+        self.kbit_s.clear()
+        self._line_free_ms.clear()
         self.rule = None
         self.weather = FAIR
         self.join()

@@ -31,7 +31,7 @@ from bftnode.replica.effects import (
 )
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.position import Timing
-from simulations.disks import Disk
+from simulations.disks import Damaged, Disk
 from simulations.judges import Judge
 from simulations.network import Network
 from simulations.words import in_words, note_in_words
@@ -43,6 +43,11 @@ BEHIND_MS_MAX = 20
 _DECIDED = frozenset({AppendBlock, DropBlocks})
 _READS = frozenset({ReadRun, ReadBlock})
 _CARRIED_OUT_BEFORE = frozenset({Persist, StoreBlock, Send, Broadcast, AppendBlock, DropBlocks})
+
+DISK_RETRY_MS = 250
+"""How often a node tries again to write where the disk is full."""
+
+PPM = 1_000_000
 
 TURNS_A_MOMENT_MAX = 2000
 TICKS_A_MOMENT_MAX = 3
@@ -117,7 +122,10 @@ class Node:
         self._writing = False
         self._paused = False
         self._running = False
-        self._born_ms = 0
+        self.refused = ""  # why it does not run, where its disk told it not to
+        self._drift_ppm = 0
+        self._born_ms = 0  # when its monotonic clock showed nothing, if it never drifted
+        self._since_ms = 0  # when it began to drift as it does
         self._wake_ms: int | None = None
         self._moment = (-1, 0)
         self._ticks = (-1, 0)
@@ -133,15 +141,21 @@ class Node:
     def start(self) -> None:
         """Wake up with what the disk remembers; the monotonic clock starts anew, as after a reboot."""
         assert not self.up, "started once a life"
+        self.refused = ""
+        try:
+            recovered = self.disk.recover()
+        except Damaged as damaged:
+            self._refuse(damaged)
+            return
         self.up = True
-        self._born_ms = self.world.now_ms
+        self._born_ms = self._since_ms = self.world.now_ms
         self._replica = Replica(
             self.members,
             self.member,
             self._sign,
             self._verify,
             self._envelopes.open,
-            self.disk.recover(),
+            recovered,
             self._now(),
             self.timing,
         )
@@ -161,13 +175,33 @@ class Node:
 
     def stop(self) -> None:
         """SIGTERM: what was left behind is written, and a word that this is all."""
-        if not self.up or self._writing:
+        if not self.up or self._writing or self.disk.full:
             self.crash()
             return
         self.world.tell(self.name, "stops")
         self.world.note(b"stop", bytes((self.place,)))
         self.disk.commit(self._step(self.replica, Stopping(), self._now()))
         self._die()
+
+    def _refuse(self, damaged: Damaged) -> None:
+        """The disk is not what was written: the node ends, and says so (faults.md D06, D14)."""
+        self.refused = str(damaged)
+        self.world.tell(self.name, f"refuses to run: {damaged}")
+        self.world.note(b"refuse", bytes((self.place,)))
+
+    def drift(self, ppm: int) -> None:
+        """From now on its clocks run so many millionths fast (or slow)."""
+        drifted = self._drifted()
+        self._born_ms -= drifted
+        self.wall_offset_ms += drifted
+        self._since_ms = self.world.now_ms
+        self._drift_ppm = ppm
+        if self.up:
+            self._wake_ms = None
+            self._set_alarm()
+
+    def _drifted(self) -> int:
+        return (self.world.now_ms - self._since_ms) * self._drift_ppm // PPM
 
     def pause(self) -> None:
         """SIGSTOP: what comes in waits; what is on its way to the disk gets there."""
@@ -192,6 +226,9 @@ class Node:
 
     def _now(self) -> Now:
         now_ms = self.world.now_ms
+        if self._drift_ppm:
+            drifted = self._drifted()
+            return Now(now_ms - self._born_ms + drifted, max(0, WALL_MS + now_ms + self.wall_offset_ms + drifted))
         return Now(now_ms - self._born_ms, max(0, WALL_MS + now_ms + self.wall_offset_ms))
 
     # ---- events
@@ -285,6 +322,8 @@ class Node:
 
     def _set_alarm(self) -> None:
         deadline, now_ms = self.replica.next_deadline_ms() + self._born_ms, self.world.now_ms
+        if self._drift_ppm:
+            deadline = self._since_ms - (self._since_ms - deadline) * PPM // (PPM + self._drift_ppm)
         deadline = max(deadline, now_ms)
         if self._wake_ms is None or deadline < self._wake_ms:
             self._wake_ms = deadline
@@ -329,7 +368,13 @@ class Node:
         """Everything is durable."""
         if life != self.life:
             return
+        if self.disk.full:
+            self.world.after(DISK_RETRY_MS, self._written, life, then, effects)
+            return
         self.disk.sync()
+        if self.disk.torn:
+            self.crash()  # the power went while it was written
+            return
         self._writing = False
         then(effects)
 
@@ -362,12 +407,9 @@ class Node:
             if type(effect) in _CARRIED_OUT_BEFORE:
                 continue
             match effect:
-                case ReadRun():
-                    run = self.disk.read_run(effect.first)
-                    blocks, certificate = run if run is not None else ((), None)
-                    self._inbox.append(RunRead(effect.to, effect.first, blocks, certificate))
-                case ReadBlock():
-                    self._inbox.append(BlockRead(effect.to, self.disk.read_block(effect.block)))
+                case ReadRun() | ReadBlock():
+                    if not self._read(effect):
+                        return
                 case Answer():
                     if self.answers is not None:
                         self.answers(self, effect)
@@ -382,6 +424,21 @@ class Node:
                     pass
         if not self._running:
             self._run()
+
+    def _read(self, effect: ReadRun | ReadBlock) -> bool:
+        """What is asked for, from the disk; whether the node still runs: it does not on a damaged one."""
+        try:
+            if isinstance(effect, ReadRun):
+                run = self.disk.read_run(effect.first)
+                blocks, certificate = run if run is not None else ((), None)
+                self._inbox.append(RunRead(effect.to, effect.first, blocks, certificate))
+            else:
+                self._inbox.append(BlockRead(effect.to, self.disk.read_block(effect.block)))
+        except Damaged as damaged:
+            self._refuse(damaged)
+            self.crash()
+            return False
+        return True
 
     def _speak(self, effects: Sequence[Effect]) -> bool:
         """Send what the turn says; whether the node is still alive after it."""
