@@ -66,6 +66,10 @@ class Seals:
         """As it was stored with `value`; the first damage since the last write counts."""
         self._of.setdefault(place, seal_of(place, value))
 
+    def moved(self, source: Place, target: Place, value: bytes) -> None:
+        """The record of `source` lies at `target`, with its own seal."""
+        self._of[target] = seal_of(source, value)
+
     def rewritten(self, place: Place) -> None:
         """A whole record is there again."""
         self._of.pop(place, None)

@@ -304,7 +304,9 @@ class Disk:
 
     def misdirect(self, source: Place, target: Place) -> None:
         """What was written as `source` lies where `target` should be."""
-        self._damage(target, self._record(source))
+        value = self._record(source)
+        self._damage(target, value)
+        self._seals.moved(source, target, value)
 
     def tear_next(self, dice: Random) -> None:
         """The next write ends in the middle of a record, and with it the machine."""

@@ -7,6 +7,9 @@
     [liars.0]                      # by index; the primary of view 0 is member 0
     behaviours = ["silent"]        # as `list` names them; several are composed
     from_ms = 500                  # correct until then (default 0)
+    probability = 0.5              # when it lies: of each message; at heights, in views, on kinds of messages
+    views = [0, 1]                 # (trigger.py); what is left out is always so
+    kinds = ["COMMIT"]
 
     [[step]]
     at_ms = 100
@@ -19,6 +22,9 @@
     view_at_least = 1
     accused = []                   # exactly these members, each with a proof; nobody is asked about if left out
 
+A member whose behaviours are ["twins"] lives twice (adversaries/twins.py): its second self is at place n, the next
+one's at n + 1, and steps may name these places as they name members.
+
 What the judge (judges/) looks at all the time it looks at here too. A file that cannot be played raises BadScript
 with the key that is wrong.
 """
@@ -30,18 +36,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bftnode.protocol.membership import Parameters
+from bftnode.protocol.messages import Kind
 from bftnode.protocol.transactions import Transaction
-from simulations.adversaries import BEHAVIOURS
+from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.liar import Liar
+from simulations.adversaries.trigger import ALWAYS, Trigger, Triggered
 from simulations.disks import Image
 from simulations.network import FAIR, Weather
-from simulations.node import Node
+from simulations.node import PPM, Node
 from simulations.scenarios.stage import CLIENTS, Stage
+from simulations.troubles import TROUBLES
 from simulations.world import Violation
 
 MEMBERS_MAX = 64
 SUBMIT_MAX = 1000
 """Sizes at which a story is no longer one that somebody reads; the swarm is for more."""
+
+DATABASES = ("journal", "blocks", "log", "state")
+"""What is kept on a disk, for steps that damage it."""
 
 T = TypeVar("T")
 
@@ -56,6 +68,14 @@ class LiarScript:
 
     behaviours: tuple[str, ...]
     from_ms: int = 0
+    probability: float = 1.0
+    heights: tuple[int, ...] = ()
+    views: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger(self.probability, self.heights, self.views, tuple(Kind[name] for name in self.kinds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,10 @@ class Step:
     loss: float = 0.0
     duplicate: float = 0.0
     delay_max_ms: int = FAIR.delay_max_ms
+    tail_ms: int = 0
+    kbit_s: int = 0
+    ppm: int = 0
+    what: str = "journal"
     height: int = 0
 
 
@@ -100,6 +124,11 @@ class Script:
     liars: Mapping[int, LiarScript] = field(default_factory=dict)
     amnesiacs: tuple[int, ...] = ()  # members whose disks are wiped or rolled back: they owe nobody anything
     expect: Expect = field(default_factory=Expect)
+
+    @property
+    def twins(self) -> tuple[int, ...]:
+        """Members that live twice, in order: the first one's second self is at place n."""
+        return tuple(sorted(member for member, liar in self.liars.items() if liar.behaviours == (TWINS,)))
 
 
 # ---- reading
@@ -167,24 +196,38 @@ def _check(script: Script) -> None:
         raise BadScript("story: a sentence is expected")
     if not 4 <= script.n <= MEMBERS_MAX:
         raise BadScript(f"n: 4 to {MEMBERS_MAX} members")
-    named = [*script.liars, *script.amnesiacs, *(script.expect.accused or ())]
-    named += [member for step in script.step for member in (*step.members, *step.to)]
-    for member in named:
-        if type(member) is not int or not 0 <= member < script.n:
-            raise BadScript(f"there is no member {member!r} among {script.n}")
+    _check_members([*script.liars, *script.amnesiacs, *(script.expect.accused or ())], script.n)
+    places = script.n + len(script.twins)
+    _check_members([member for step in script.step for member in (*step.members, *step.to)], places)
     for member, liar in script.liars.items():
         for name in liar.behaviours:
-            if name not in BEHAVIOURS:
-                raise BadScript(f"liars.{member}: {name!r} is no behaviour; there are {', '.join(sorted(BEHAVIOURS))}")
+            if name not in BEHAVIOURS and liar.behaviours != (TWINS,):
+                known = ", ".join((*sorted(BEHAVIOURS), f"or {TWINS} alone"))
+                raise BadScript(f"liars.{member}: {name!r} is no behaviour; there are {known}")
+        for name in liar.kinds:
+            if name not in Kind.__members__:
+                raise BadScript(f"liars.{member}: {name!r} is no kind; there are {', '.join(Kind.__members__)}")
+        if liar.behaviours == (TWINS,) and liar != LiarScript((TWINS,)):
+            raise BadScript(f"liars.{member}: twins are two all the time")
     at_ms = 0
     for number, step in enumerate(script.step, 1):
         if step.do not in ACTIONS:
             raise BadScript(f"step {number}: {step.do!r} is nothing to do; there are {', '.join(sorted(ACTIONS))}")
+        if step.what not in DATABASES:
+            raise BadScript(f"step {number}: {step.what!r} is not kept on a disk; there are {', '.join(DATABASES)}")
+        if not -PPM < step.ppm < PPM:
+            raise BadScript(f"step {number}: ppm: less than a million, fast or slow")
         if type(step.at_ms) is not int or step.at_ms < at_ms:
             raise BadScript(f"step {number}: at_ms: steps are in order of time")
         if not (0 < step.count <= SUBMIT_MAX and 0 <= step.client < CLIENTS):
             raise BadScript(f"step {number}: at most {SUBMIT_MAX} at once, of clients 0 to {CLIENTS - 1}")
         at_ms = step.at_ms
+
+
+def _check_members(named: list[int], most: int) -> None:
+    for member in named:
+        if type(member) is not int or not 0 <= member < most:
+            raise BadScript(f"there is no member {member!r} among {most}")
 
 
 # ---- playing
@@ -198,19 +241,24 @@ class Play:
         self.stage = Stage(
             script.n,
             seed=script.seed,
-            liars={member: [] for member in script.liars},
+            liars={member: [] for member in script.liars if member not in script.twins},
+            twins=script.twins,
             faulty=script.amnesiacs,
             parameters=Parameters(block_transactions_max=3, checkpoint_interval=4, window=script.window),
         )
         self.submitted: list[Transaction] = []
         self.images: dict[int, Image] = {}
+        self.dice = self.stage.world.random("script")
         for member, liar in script.liars.items():
-            self.stage.world.at(max(liar.from_ms, self.stage.world.now_ms), self._corrupt, member, liar.behaviours)
+            if member not in script.twins:
+                self.stage.world.at(max(liar.from_ms, self.stage.world.now_ms), self._corrupt, member, liar)
 
-    def _corrupt(self, member: int, names: tuple[str, ...]) -> None:
+    def _corrupt(self, member: int, liar: LiarScript) -> None:
+        names, trigger = liar.behaviours, liar.trigger
         node, dice = self.stage.nodes[member], self.stage.world.random(f"script liar {member}")
         assert isinstance(node, Liar), "made so"
-        node.become([BEHAVIOURS[name](dice) for name in names])
+        behaviours = [BEHAVIOURS[name](dice) for name in names]
+        node.become(behaviours if trigger == ALWAYS else [Triggered(dice, trigger, item) for item in behaviours])
         self.stage.world.tell(node.name, f"=== is a liar from now on: {' + '.join(names)}")
 
     def run(self) -> None:
@@ -242,7 +290,15 @@ class Play:
 
     def chosen(self, step: Step) -> list[Node]:
         """The members that a step is about; all, where it names none."""
-        return [self.stage.nodes[member] for member in step.members or range(self.script.n)]
+        return [self.stage.everywhere[place] for place in step.members or range(self.places)]
+
+    @property
+    def places(self) -> int:
+        return len(self.stage.everywhere)
+
+    def rest(self, step: Step) -> list[int]:
+        """`to`, or everybody but `members`, where it is left out."""
+        return list(step.to) or [place for place in range(self.places) if place not in step.members]
 
 
 def _submit(play: Play, step: Step) -> None:
@@ -293,16 +349,16 @@ def _resume(play: Play, step: Step) -> None:
 def _copy(play: Play, step: Step) -> None:
     """Keep a copy of the disk."""
     for node in play.chosen(step):
-        play.images[node.member] = node.disk.image()
+        play.images[node.place] = node.disk.image()
 
 
 def _put_back(play: Play, step: Step) -> None:
     """The machine dies and comes back with the copy of its disk (D07)."""
     for node in play.chosen(step):
         node.crash()
-        if node.member not in play.images:
+        if node.place not in play.images:
             raise Violation("scenario", f"no copy of {node.name}'s disk was kept")
-        node.disk.put_back(play.images[node.member])
+        node.disk.put_back(play.images[node.place])
         node.start()
 
 
@@ -334,8 +390,7 @@ def _late_writes(play: Play, step: Step) -> None:
 
 def _cut(play: Play, step: Step) -> None:
     """Nothing passes between `members` and `to` (the others, where it is left out)."""
-    others = step.to or [member for member in range(play.script.n) if member not in step.members]
-    play.stage.network.cut_between(step.members, others)
+    play.stage.network.cut_between(step.members, play.rest(step))
 
 
 def _one_way_cut(play: Play, step: Step) -> None:
@@ -349,15 +404,23 @@ def _join(play: Play, _: Step) -> None:
 
 
 def _weather(play: Play, step: Step) -> None:
-    """Loss, duplicates and delay on all links, from now on."""
-    play.stage.network.weather = Weather(delay_max_ms=step.delay_max_ms, loss=step.loss, duplicate=step.duplicate)
+    """Loss, duplicates and delay on all links (on those from `members` to `to`, where it names some), from now on.
+    Delays are drawn evenly up to `delay_max_ms`; an exponential part with a mean of `tail_ms` comes on top."""
+    weather = Weather(delay_max_ms=step.delay_max_ms, loss=step.loss, duplicate=step.duplicate, tail_ms=step.tail_ms)
+    if step.members:
+        for place in step.members:
+            play.stage.network.own_weather |= {(place, to): weather for to in play.rest(step)}
+    else:
+        play.stage.network.weather = weather
 
 
 def _fair(play: Play, _: Step) -> None:
     """A perfect network and quick disks again, and everybody up."""
     play.stage.network.heal()
-    for node in play.stage.nodes:
+    for node in play.stage.everywhere:
         node.sync_delay_ms = lambda: 0
+        node.disk.full = False
+        node.drift(0)
         if not node.up:
             node.start()
 
@@ -398,4 +461,5 @@ ACTIONS: dict[str, Callable[[Play, Step], None]] = {
     "fair": _fair,
     "height at most": _height,
     "height at least": _reached,
+    **TROUBLES,
 }

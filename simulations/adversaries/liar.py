@@ -67,6 +67,7 @@ class Liar(Node):
 
     behaviours: Sequence[Behaviour] = ()
     act_random: Random | None = None
+    muted: bool = False  # what a behaviour would post now is not its moment's (trigger.py)
 
     def misbehave(self, behaviours: Sequence[Behaviour], dice: Random) -> None:
         """Once, at the beginning."""
@@ -114,5 +115,7 @@ class Liar(Node):
 
     def post(self, to: Sequence[int], frame: bytes) -> None:
         """Past all behaviours."""
+        if self.muted:
+            return
         for member in to:
             super().utter(member, frame)

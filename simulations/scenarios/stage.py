@@ -4,6 +4,7 @@ What the judge looks at all the time (judges/) it looks at here too; a scenario 
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import Records, append
@@ -16,6 +17,7 @@ from bftnode.protocol.transactions import Transaction, TransactionBody, sign_tra
 from bftnode.replica import agreement
 from bftnode.replica.position import Timing
 from simulations.adversaries.liar import Behaviour, Liar
+from simulations.adversaries.twins import Numbering, Twin
 from simulations.crypto import Keyring
 from simulations.disks import Disk
 from simulations.judges import Judge
@@ -36,6 +38,8 @@ QUICK = Timing(
     courtesy_interval_ms=6000,
 )
 
+T = TypeVar("T", bound=Node)
+
 Loss = Callable[[int, int, Kind, int, int], bool]
 """(from, to, kind, view, height) -> whether it is lost. View and height are those of proposals and votes, else 0."""
 
@@ -49,6 +53,7 @@ class Stage:
         *,
         seed: str = "stage",
         liars: dict[int, list[Behaviour]] | None = None,
+        twins: tuple[int, ...] = (),
         faulty: tuple[int, ...] = (),
         parameters: Parameters | None = None,
         timing: Timing = QUICK,
@@ -58,34 +63,50 @@ class Stage:
         self.world = World(seed, remember=remember)
         self.network = Network(self.world)
         self.keyring = Keyring(n, CLIENTS)
+        self.timing = timing
         parameters = parameters or Parameters(block_transactions_max=1, checkpoint_interval=4)
         self.members = Membership(CHAIN, 0, self.keyring.members, parameters)
-        self.judge = Judge(self.members, self.keyring.verify, [*liars, *faulty])
-        executor = Executor(Records(), self.keyring.clients, 100)
-        envelopes = Envelopes(self.members, executor, self.keyring.verify)
+        self.judge = Judge(self.members, self.keyring.verify, [*liars, *twins, *faulty])
+        self._executor = Executor(Records(), self.keyring.clients, 100)
+        self.envelopes = Envelopes(self.members, self._executor, self.keyring.verify)
         self.nodes: list[Node] = []
+        self.twins: list[Node] = []  # the second of each, at the places from n on
         self._nonces = [0] * CLIENTS
         for member in range(n):
-            kind = Liar if member in liars else Node
-            node = kind(
-                self.world,
-                self.network,
-                self.judge,
-                self.members,
-                member,
-                self.keyring.member_signer(member),
-                self.keyring.verify,
-                envelopes,
-                Disk(self.members, executor),
-                timing,
-            )
-            if isinstance(node, Liar):
+            node = self._node(Liar if member in liars or member in twins else Node, member, member)
+            if isinstance(node, Liar) and member in liars:
                 node.misbehave(liars[member], self.world.random(f"liar {member}"))
             self.nodes.append(node)
-        for node in self.nodes:
+        for place, member in enumerate(twins, n):
+            self.twins.append(self._twin(member, place))
+        for node in self.everywhere:
             node.start()
         self.pipeline = 1
         self.run(20)
+
+    def _node(self, kind: type[T], member: int, place: int) -> T:
+        return kind(
+            self.world,
+            self.network,
+            self.judge,
+            self.members,
+            member,
+            self.keyring.member_signer(member),
+            self.keyring.verify,
+            self.envelopes,
+            Disk(self.members, self._executor),
+            self.timing,
+            place=place,
+        )
+
+    def _twin(self, member: int, place: int) -> Node:
+        """A second copy of a member; both say what they say under common numbers."""
+        one, other, numbering = self.nodes[member], self._node(Liar, member, place), Numbering()
+        assert isinstance(one, Liar), "made so"
+        for twin in (one, other):
+            dice = self.world.random(f"twin {twin.place}")
+            twin.misbehave([Twin(dice, numbering)], dice)
+        return other
 
     # ---- commands
 
@@ -97,11 +118,19 @@ class Stage:
         finally:
             agreement.PIPELINE_TRANSACTIONS = before
 
-    def transaction(self, client: int = 0) -> Transaction:
-        self._nonces[client] += 1
-        operation = application_operation(append(b"%d/%d" % (client, self._nonces[client])))
-        body = TransactionBody(CHAIN, self.keyring.clients[client], self._nonces[client], FAR_AHEAD, (operation,))
+    def transaction(self, client: int = 0, *, nonce: int | None = None, text: bytes = b"") -> Transaction:
+        """An envelope under the client's next nonce, or under this one."""
+        if nonce is None:
+            self._nonces[client] += 1
+            nonce = self._nonces[client]
+        operation = application_operation(append(b"%d/%d" % (client, nonce) + text))
+        body = TransactionBody(CHAIN, self.keyring.clients[client], nonce, FAR_AHEAD, (operation,))
         return sign_transaction(body, self.keyring.client_signer(client))
+
+    def transactions_of_one_nonce(self, client: int) -> tuple[Transaction, Transaction]:
+        """Two different envelopes (faults.md A01)."""
+        one = self.transaction(client)
+        return one, self.transaction(client, nonce=self._nonces[client], text=b" or otherwise")
 
     def submit(self, *places: int, client: int = 0) -> Transaction:
         """A fresh envelope to these places (to all, if none is named)."""
@@ -133,6 +162,11 @@ class Stage:
         self.network.cut_between([place], others)
 
     # ---- questions
+
+    @property
+    def everywhere(self) -> list[Node]:
+        """Who lives at each place, by its number."""
+        return [*self.nodes, *self.twins]
 
     def height(self, place: int) -> int:
         return self.nodes[place].disk.height
