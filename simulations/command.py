@@ -26,7 +26,7 @@ from simulations.campaign import campaign, report
 from simulations.catalogue import find, names, played
 from simulations.report import Recorder, page
 from simulations.script import BadScript
-from simulations.swarm import FAULTS, LATE_FAULTS, SIZES
+from simulations.swarm import FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
 
 LINES_MAX = 1_000_000
@@ -120,7 +120,7 @@ def list_all() -> int:
     adversaries = [(name, sys.modules[kind.__module__]) for name, kind in BEHAVIOURS.items() if isinstance(kind, type)]
     rows = [(name, module.covers, module.__doc__) for name, module in adversaries]
     _table("Adversaries (the swarm draws and mixes them)", [*rows, (TWINS, covers_of_twins, "Two of one identity.")])
-    print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join((*FAULTS, *LATE_FAULTS)))
+    print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join((*FAULTS, *LATE_FAULTS, *LATEST_FAULTS)))
     return 0
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
+from simulations.adversaries import TWINS
 from simulations.disks import Image
 from simulations.judges import Judge
 from simulations.network import Network
@@ -24,6 +26,7 @@ class Faults:
         self._nodes = nodes
         self._twins = twins
         self._random = world.random("faults")
+        self._latest = world.random("faults, what came last")
         self._images: dict[int, Image] = {}
         self._over = False
         self._mortal = [node for node in nodes if node.member not in plan.liars]
@@ -43,8 +46,9 @@ class Faults:
             "power cut": self._power_cut,
         }
         for name, count in plan.faults.items():
-            for _ in range(count):
+            for _ in range(count if name in actions else 0):
                 self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, actions[name])
+        self._schedule_latest()
         for node in [*self._nodes, *self._twins]:
             node.behind_ms = plan.behind_ms
         for member in plan.amnesiacs:
@@ -61,6 +65,30 @@ class Faults:
                 slow = replace(plan.weather, delay_max_ms=plan.weather.delay_max_ms * 10)
                 self._network.own_weather[a, b] = slow
 
+    def _schedule_latest(self) -> None:
+        """What was added later has dice of its own, so that old seeds keep theirs (swarm.py)."""
+        dice, plan = self._latest, self._plan
+        actions = {
+            "clog": self._clog,
+            "narrow line": self._narrow_line,
+            "full disk": self._full_disk,
+            "drift": self._drift,
+        }
+        for name, count in plan.faults.items():
+            for _ in range(count if name in actions else 0):
+                self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, actions[name])
+        twins = [node for node in [*self._nodes, *self._twins] if plan.liars.get(node.member) == (TWINS,)]
+        for twin in twins if plan.twins_crash else ():
+            self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, partial(self._twin_down, twin))
+        for twin in twins if plan.twins_forget else ():
+            kept = dice.randint(0, plan.unkind_ms - 2)
+            self._world.after(kept, self._keep_image, twin)
+            back = dice.randint(kept + 1, plan.unkind_ms - 1)
+            self._world.after(back, self._unless_over, partial(self._twin_forgets, twin))
+        for member in plan.amnesiacs if plan.disks_rot else ():
+            node = self._nodes[member]
+            self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, partial(self._rot, node))
+
     def heal(self) -> None:
         """A kind world: no faults of machines and networks any more, and everybody is up."""
         self._over = True
@@ -68,12 +96,72 @@ class Faults:
         for node in [*self._nodes, *self._twins]:
             node.sync_delay_ms = _at_once
             node.crash_after_sends = None
-            if not node.up:
+            node.disk.full = False
+            node.drift(0)
+            if not node.up and node.refused:
+                self._replace_disk(node)
+            elif not node.up:
                 node.start()
 
     def _unless_over(self, action: object) -> None:
         if not self._over and callable(action):
             action()
+
+    # ---- what was added later
+
+    def _clog(self) -> None:
+        """The links of one place, or between two, deliver nothing for up to five seconds, and then everything."""
+        dice, places = self._latest, self._places()
+        one = dice.choice(places)
+        others = [place for place in places if place != one]
+        self._network.clog([one], dice.sample(others, dice.choice((1, len(others)))), dice.choice((300, 2000, 5000)))
+
+    def _narrow_line(self) -> None:
+        place = self._latest.choice(self._places())
+        self._network.kbit_s[place] = self._latest.choice((16, 64, 256))
+        self._world.after(self._latest.choice((1000, 5000)), self._wide_again, place)
+
+    def _wide_again(self, place: int) -> None:
+        self._network.kbit_s.pop(place, None)
+
+    def _full_disk(self) -> None:
+        node = self._latest.choice(self._mortal)
+        node.disk.full = True
+        self._world.after(self._latest.choice((100, 1000, 4000)), self._room_again, node)
+
+    def _room_again(self, node: Node) -> None:
+        node.disk.full = False
+
+    def _drift(self) -> None:
+        """Clocks that run up to five percent fast or slow."""
+        self._latest.choice(self._mortal).drift(self._latest.randint(-50_000, 50_000))
+
+    def _twin_down(self, twin: Node) -> None:
+        twin.crash()
+        self._world.after(self._latest.choice((1, 100, 1000)), self._up, twin)
+
+    def _twin_forgets(self, twin: Node) -> None:
+        twin.crash()
+        twin.disk.put_back(self._images[twin.place])
+        self._world.after(self._latest.choice((1, 100)), self._up, twin)
+
+    def _rot(self, node: Node) -> None:
+        """A record of a disk is damaged while the machine is down: the node refuses to run, and gets a new disk."""
+        dice = self._latest
+        node.crash()
+        places = node.disk.places(dice.choice(("journal", "state")))
+        if len(places) > 1 and dice.random() < 0.5:
+            node.disk.misdirect(*dice.sample(places, 2))
+        elif places:
+            node.disk.flip(dice.choice(places), dice)
+        self._world.after(1, self._up, node)
+        self._world.after(dice.choice((2, 500, 3000)), self._replace_disk, node)
+
+    def _replace_disk(self, node: Node) -> None:
+        if not node.up and node.refused:
+            self._world.tell(node.name, "is given a new disk")
+            node.disk.wipe()
+            node.start()
 
     # ---- machines
 

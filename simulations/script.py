@@ -40,8 +40,10 @@ from bftnode.protocol.messages import Kind
 from bftnode.protocol.transactions import Transaction
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.liar import Liar
+from simulations.adversaries.other_cluster import OtherCluster
 from simulations.adversaries.trigger import ALWAYS, Trigger, Triggered
 from simulations.disks import Image
+from simulations.elsewhere import inform
 from simulations.network import FAIR, Weather
 from simulations.node import PPM, Node
 from simulations.scenarios.stage import CLIENTS, Stage
@@ -258,6 +260,9 @@ class Play:
         node, dice = self.stage.nodes[member], self.stage.world.random(f"script liar {member}")
         assert isinstance(node, Liar), "made so"
         behaviours = [BEHAVIOURS[name](dice) for name in names]
+        for behaviour in behaviours:
+            if isinstance(behaviour, OtherCluster):
+                inform(behaviour, self.stage.keyring, self.stage.members)
         node.become(behaviours if trigger == ALWAYS else [Triggered(dice, trigger, item) for item in behaviours])
         self.stage.world.tell(node.name, f"=== is a liar from now on: {' + '.join(names)}")
 

@@ -19,9 +19,11 @@ from bftnode.replica.position import Quarantine
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.fabricator import Fabricator
 from simulations.adversaries.liar import Liar
+from simulations.adversaries.other_cluster import OtherCluster
 from simulations.adversaries.twins import Numbering, Twin
 from simulations.crypto import Keyring
 from simulations.disks import Disk
+from simulations.elsewhere import inform
 from simulations.faults import Faults
 from simulations.judges import Judge
 from simulations.judges.linearizability import Linearizability
@@ -81,6 +83,8 @@ class Simulation:
             for behaviour in node.behaviours if isinstance(node, Liar) else ():
                 if isinstance(behaviour, Fabricator):
                     behaviour.contraband = self.workload.contraband()
+                elif isinstance(behaviour, OtherCluster):
+                    inform(behaviour, self.keyring, self.members)
         self.faults = Faults(self.world, self.network, self.judge, plan, self.nodes, self.twins)
 
     def _settle(self, member: int) -> None:

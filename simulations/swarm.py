@@ -4,13 +4,13 @@
 one in which all are on a little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from bftnode.protocol import quorums
 from bftnode.protocol.membership import Parameters
 from bftnode.replica.position import Timing
-from simulations.adversaries import BEHAVIOURS, TWINS
+from simulations.adversaries import BEHAVIOURS, FIRST_BEHAVIOURS, TWINS
 from simulations.network import Weather
 
 SIZES = (4, 5, 6, 7, 10, 31)
@@ -43,6 +43,9 @@ class Plan:
     behind_ms: int  # how long what promises nothing waits for its write
     wall_offset_max_ms: int
     allowed_to_rejoin: bool
+    twins_crash: bool  # each of two twins, now and then
+    twins_forget: bool  # one of them comes back with an old disk
+    disks_rot: bool  # those of the amnesiacs are damaged, too
     liveness_bound_ms: int
     real_crypto: bool = False  # Ed25519 instead of modelled signatures (crypto.py)
     registers: bool = False  # clients use the key-value application, and what they see has to be linearizable
@@ -60,12 +63,19 @@ CONSPIRACY = ("equivocating primary", "vote equivocator", "lying view change")
 
 FAULTS = ("crash", "crash in write", "crash while speaking", "cut", "one-way cut", "primary cut", "storm", "slow disk")
 LATE_FAULTS = ("stop", "power cut")
+LATEST_FAULTS = ("clog", "narrow line", "full disk", "drift")
+"""Faults of the environment by when they were added: each generation has dice of its own."""
+
+LATER_BEHAVIOURS = sorted(BEHAVIOURS.keys() - set(FIRST_BEHAVIOURS))
+OPPORTUNISTS = ("decisive vote", "hidden certificate", "late equivocator")
+"""What it takes to lie only where it counts, together."""
 
 
 def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
     """The plan of a seed."""
     dice = Random(f"plan {seed}")
     late = Random(f"plan {seed}, what came later")  # so that an old seed's other dice fall as they fell
+    latest = Random(f"plan {seed}, what came last")
     n = dice.choices(sizes, [_WEIGHTS[SIZES.index(size)] if size in SIZES else 1 for size in sizes])[0]
     f = quorums.max_faulty(n)
     faulty = dice.sample(range(n), dice.choice((0, *range(f + 1), f, f)))
@@ -94,11 +104,14 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
             clock_skew_ms=dice.choice((100, 30_000)),
         ),
         timings=tuple(_individual(dice, timing) for _ in range(n)),
-        liars=liars,
+        liars={member: _with_the_latest(latest, names) for member, names in liars.items()},
         amnesiacs=amnesiacs,
         unkind_ms=unkind_ms,
-        weather=_weather(dice),
-        faults=_faults(dice, unkind_ms) | _late_faults(late, unkind_ms),
+        weather=replace(_weather(dice), tail_ms=latest.choice((0, 0, 0, 20, 200))),
+        faults=_faults(dice, unkind_ms) | _late_faults(late, unkind_ms) | _latest_faults(latest, unkind_ms),
+        twins_crash=latest.random() < 0.5,
+        twins_forget=latest.random() < 0.3,
+        disks_rot=latest.random() < 0.4,
         transactions=dice.randint(2, 6) if n > 7 else dice.randint(4, 24),
         odd=dice.choice((0.0, 0.2, 0.5)),
         retry_ms=dice.choice((400, 1200)),
@@ -132,7 +145,18 @@ def _behaviours(dice: Random) -> tuple[str, ...]:
         return (TWINS,)
     if dice.random() < 0.15:
         return CONSPIRACY
-    return tuple(dice.sample(sorted(BEHAVIOURS), dice.choice((1, 1, 1, 2, 3))))
+    return tuple(dice.sample(FIRST_BEHAVIOURS, dice.choice((1, 1, 1, 2, 3))))
+
+
+def _with_the_latest(dice: Random, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Behaviours that were added later join those of every other liar, or take their place."""
+    chance = dice.random()
+    added = tuple(dice.sample(LATER_BEHAVIOURS, dice.choice((1, 1, 2))))
+    if dice.random() < 0.3:
+        added = OPPORTUNISTS
+    if names == (TWINS,) or chance < 0.5:
+        return names
+    return added if chance < 0.75 else (*names, *added)
 
 
 def _individual(dice: Random, timing: Timing) -> Timing:
@@ -167,3 +191,7 @@ def _faults(dice: Random, unkind_ms: int) -> dict[str, int]:
 
 def _late_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
     return {fault: dice.randint(1, 2 + unkind_ms // 2000) for fault in LATE_FAULTS if dice.random() < 0.3}
+
+
+def _latest_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
+    return {fault: dice.randint(1, 2 + unkind_ms // 4000) for fault in LATEST_FAULTS if dice.random() < 0.2}
