@@ -3,14 +3,26 @@
 from random import Random
 
 from bftnode.protocol.messages import Kind
+from bftnode.protocol.transactions import Transaction
+from bftnode.replica.pool import Pool
 from simulations.adversaries.liar import Behaviour, Letter, Liar
 from simulations.judges import kind_of
 
 covers = ("N02", "N04", "N05", "P31")
 
 
+class Blind(Pool):
+    """A pool that keeps what some clients want, and never chooses it."""
+
+    censor: "Censor"
+
+    def choose(self, count_max: int, bytes_max: int, seq: int) -> list[Transaction]:
+        chosen = super().choose(len(self._ready), bytes_max, seq)
+        return [item for item in chosen if not self.censor.censored(item.key[0])][:count_max]
+
+
 class Censor(Behaviour):
-    """Its replica does not know the censored clients' envelopes while it proposes."""
+    """Its replica is blind for the censored clients' envelopes while it proposes."""
 
     def __init__(self, dice: Random) -> None:
         super().__init__(dice)
@@ -30,15 +42,18 @@ class Censor(Behaviour):
         return client[0] < 256 * self.share
 
     def hear(self, sender: int, frame: bytes) -> None:
-        self._forget()
+        self._blind()
 
     def act(self) -> None:
-        self._forget()
+        self._blind()
 
-    def _forget(self) -> None:
+    def _blind(self) -> None:
+        """In each life of its replica."""
         pool = self.liar.replica.pool
-        for key in [key for key in pool._pending if self.censored(key[0]) and key not in pool._in_flight]:
-            pool._drop(key)
+        if not isinstance(pool, Blind):
+            pool.__class__ = Blind
+            assert isinstance(pool, Blind), "made so"
+            pool.censor = self
 
     def utter(self, to: int, frame: bytes) -> list[Letter]:
         if kind_of(frame) in (Kind.PRE_PREPARE, Kind.PREPARE) and to in self._left_out:
