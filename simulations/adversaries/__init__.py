@@ -6,6 +6,7 @@ from random import Random
 from simulations.adversaries.body_withholder import BodyWithholder
 from simulations.adversaries.censor import Censor
 from simulations.adversaries.checkpoint_liar import CheckpointLiar
+from simulations.adversaries.crooked_certificate import CrookedCertificate
 from simulations.adversaries.decisive_vote import DecisiveVote
 from simulations.adversaries.equivocating_primary import EquivocatingPrimary
 from simulations.adversaries.fabricator import Fabricator
@@ -49,6 +50,7 @@ BEHAVIOURS: dict[str, Callable[[Random], Behaviour]] = {
     "checkpoint liar": CheckpointLiar,
     "shrinking height": ShrinkingHeight,
     "size bomber": SizeBomber,
+    "crooked certificate": CrookedCertificate,
     "other kind": OtherKind,
     "other cluster": OtherCluster,
     "old epoch": OldEpoch,
