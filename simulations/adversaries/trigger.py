@@ -46,11 +46,15 @@ class Triggered(Behaviour):
         self._behaviour.attach(liar)
 
     def hear(self, sender: int, frame: bytes) -> None:
-        self.liar.muted = not self._trigger.holds(self.liar, kind_of(frame), self.random)
+        if self._trigger.holds(self.liar, kind_of(frame), self.random):
+            self._behaviour.hear(sender, frame)
+            return
+        voice = self.liar.replica.voice
+        self.liar.muted, counter = True, voice.counter
         try:
             self._behaviour.hear(sender, frame)
         finally:
-            self.liar.muted = False
+            self.liar.muted, voice.counter = False, counter  # what was sealed and not said has no number
 
     def utter(self, to: int, frame: bytes) -> list[Letter]:
         if self._trigger.holds(self.liar, kind_of(frame), self.random):

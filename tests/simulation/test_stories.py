@@ -69,6 +69,16 @@ def written(path: Path, text: str) -> Path:
         (("[[step]]", '[liars.0]\nbehaviours = ["lazy"]\n[[step]]'), "liars.0: 'lazy' is no behaviour; there are"),
         (("[[step]]", "[liars.first]\nbehaviours = []\n[[step]]"), "liars.first: a member is named by its index"),
         (("story", "story = = "), "story.toml: "),
+        (("count = 2", 'what = "cellar"'), "step 1: 'cellar' is not kept on a disk; there are journal, blocks"),
+        (("count = 2", "ppm = 1000000"), "step 1: ppm: less than a million"),
+        (
+            ("[[step]]", '[liars.0]\nbehaviours = ["silent"]\nkinds = ["VOTE"]\n[[step]]'),
+            "'VOTE' is no kind; there are",
+        ),
+        (("[[step]]", '[liars.0]\nbehaviours = ["silent"]\nprobability = "0.5"\n[[step]]'), "float is expected"),
+        (("[[step]]", '[liars.0]\nbehaviours = ["twins", "silent"]\n[[step]]'), "'twins' is no behaviour"),
+        (("[[step]]", '[liars.0]\nbehaviours = ["twins"]\nviews = [1]\n[[step]]'), "twins are two all the time"),
+        (("count = 2", "members = [5]"), "there is no member 5 among 4"),
     ],
 )
 def test_a_wrong_file_is_a_sentence_with_the_key(change: tuple[str, str], said: str, tmp_path: Path) -> None:
@@ -112,3 +122,32 @@ def test_a_story_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "error: no scenario silent-primry; silent-primary?\n"
     assert main(["run", str(written(tmp_path, STORY.replace("submit", "sumbit")))]) == 2
     assert "step 1: 'sumbit' is nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ('do = "refused"\nmembers = [1]', "n1 runs on a damaged disk"),
+        ('do = "flip bit"\nmembers = [1]\nwhat = "log"', "n1 has nothing on its disk that could rot"),
+        ('do = "put disk back"\nmembers = [1]', "no copy of n1's disk was kept"),
+        ('do = "height at least"\nheight = 1', "height 1 is not reached"),
+    ],
+)
+def test_a_step_that_cannot_be_is_a_violation(step: str, said: str, tmp_path: Path) -> None:
+    """What a step takes for granted is looked at."""
+    text = STORY.replace("[[step]]", f"[[step]]\nat_ms = 50\n{step}\n[[step]]", 1)
+    with pytest.raises(Violation, match=said):
+        Play(load(written(tmp_path, text))).run()
+
+
+def test_a_member_that_lives_twice_has_two_places(tmp_path: Path) -> None:
+    """Steps name its second self by the place after the members; there are as many as twins."""
+    twins = '[liars.2]\nbehaviours = ["twins"]\n[[step]]'
+    text = STORY.replace("[[step]]", twins, 1).replace("count = 2", "count = 2\n[[step]]\nat_ms = 900\ndo = 'crash'")
+    script = load(written(tmp_path, text + "members = [4]\n"))
+    play = Play(script)
+    play.run()
+    assert [node.up for node in play.stage.everywhere] == [True, True, True, True, False]
+    assert play.stage.everywhere[4].member == 2
+    with pytest.raises(BadScript, match="there is no member 5 among 5"):
+        load(written(tmp_path, text + "members = [5]\n"))
