@@ -11,9 +11,9 @@ from bftnode.protocol.messages import Kind
 from bftnode.protocol.transactions import TransactionBody, sign_transaction
 from bftnode.replica.position import Timing
 from simulations.adversaries.other_cluster import OtherCluster
-from simulations.checkers import Judge, kind_of
 from simulations.crypto import Keyring
 from simulations.disks import Disk
+from simulations.judges import Judge, kind_of
 from simulations.network import Network
 from simulations.node import Envelopes, Node
 from simulations.world import World, unheard

@@ -3,7 +3,7 @@
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N18", "N02")
 

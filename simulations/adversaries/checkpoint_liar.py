@@ -5,7 +5,7 @@ from random import Random
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import Checkpoint, Kind, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("K01", "K02", "V09", "P7")
 

@@ -10,7 +10,7 @@ from bftnode.protocol.certificates import Vote
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import Kind, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N11", "N19", "X01", "P22")
 

@@ -13,7 +13,7 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import without_payload
 from bftnode.protocol.messages import Accusation, Kind, open_body
 from simulations.adversaries.liar import Behaviour
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("O12", "O13", "X07")
 

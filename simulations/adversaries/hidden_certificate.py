@@ -8,7 +8,7 @@ from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import Kind, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("V02", "V18", "P5", "P11")
 

@@ -8,7 +8,7 @@ from bftnode.protocol.certificates import Vote
 from bftnode.protocol.messages import Kind, PrePrepare
 from simulations.adversaries.equivocating_primary import EquivocatingPrimary
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N01", "N11", "V18")
 

@@ -3,7 +3,7 @@
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("V04", "V05", "V11", "V12", "P4")
 

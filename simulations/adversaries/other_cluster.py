@@ -13,7 +13,7 @@ from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.evidence import without_payload
 from bftnode.protocol.messages import Accusation, Kind, NewView, Run, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("R06", "O01", "O12", "P49")
 

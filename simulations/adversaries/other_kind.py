@@ -8,7 +8,7 @@ from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import Kind, Run, ViewChange, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("R07", "P49", "V01")
 

@@ -8,7 +8,7 @@ from random import Random
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.messages import Kind, Seen, Status, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("K05", "K06", "K04")
 

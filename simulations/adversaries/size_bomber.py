@@ -5,7 +5,7 @@ from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, PrePrepare, Relay, Run, open_body
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("K08", "C15", "C14", "P39")
 

@@ -8,7 +8,7 @@ from random import Random
 
 from bftnode.protocol.messages import Kind
 from simulations.adversaries.liar import Behaviour, Letter
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 covers = ("N04", "P30")
 

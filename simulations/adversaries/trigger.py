@@ -8,7 +8,7 @@ from random import Random
 
 from bftnode.protocol.messages import Kind
 from simulations.adversaries.liar import Behaviour, Letter, Liar
-from simulations.checkers import kind_of
+from simulations.judges import kind_of
 
 
 @dataclass(frozen=True, slots=True)
