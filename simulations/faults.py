@@ -98,10 +98,9 @@ class Faults:
             node.crash_after_sends = None
             node.disk.full = False
             node.drift(0)
-            if not node.up and node.refused:
-                self._replace_disk(node)
-            elif not node.up:
+            if not node.up:
                 node.start()
+                self._replace_disk(node)  # where the one that it has is damaged
 
     def _unless_over(self, action: object) -> None:
         if not self._over and callable(action):

@@ -194,4 +194,4 @@ def _late_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
 
 
 def _latest_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
-    return {fault: dice.randint(1, 2 + unkind_ms // 4000) for fault in LATEST_FAULTS if dice.random() < 0.2}
+    return {fault: dice.randint(1, 2 + unkind_ms // 4000) for fault in LATEST_FAULTS if dice.random() < 0.3}

@@ -228,7 +228,7 @@ RANDOM = [
     pytest.param(executed_before_it_is_durable, {"durable"}, range(5), id="executed before it is durable"),
     pytest.param(a_restart_without_abstention, {"said-once"}, range(60), id="restart without abstention"),
     pytest.param(prepares_never_vouched_for, {"durable", "liveness"}, range(60), id="prepares never vouched for"),
-    pytest.param(a_certificate_of_a_later_view_ignored, {"view-over"}, range(60), id="certificate of a later view"),
+    pytest.param(a_certificate_of_a_later_view_ignored, {"view-over"}, range(120), id="certificate of a later view"),
     pytest.param(proposals_outlive_their_view, {"framed", "evidence"}, range(40), id="proposals outlive their view"),
 ]
 
