@@ -7,7 +7,7 @@ from bftnode.protocol.messages import Checkpoint, Kind, open_body
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.judges import kind_of
 
-covers = ("K01", "K02", "V09", "P7")
+covers = ("K01", "K02", "V09")
 
 
 class CheckpointLiar(Behaviour):
