@@ -6,6 +6,7 @@
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
+    guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
 
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from simulations import coverage
+from simulations import coverage, guarantees
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
@@ -52,6 +53,8 @@ def _obey(options: argparse.Namespace) -> int:
             story = report(options.seed, options.n, LINES_MAX)
             print(story)
             return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
+        case "guarantees":
+            return guarantees.run(options.n, options.write)
         case "coverage":
             return coverage.run(options.write, strict=options.strict)
         case "bench":
@@ -80,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
+    promises = commands.add_parser("guarantees", help="coalitions of every size against every promise")
+    promises.add_argument("--write", type=Path, metavar="FILE.md", help="write the table instead of printing it")
+    promises.add_argument("--n", type=_sizes, default=guarantees.SIZES, metavar="4,7,10", help="cluster sizes")
     matrix = commands.add_parser("coverage", help="the catalogue against what was executed on this code")
     matrix.add_argument("--write", type=Path, metavar="FILE.md", help="write the matrix instead of printing it")
     matrix.add_argument("--strict", action="store_true", help="exit code 1 while an id is open")

@@ -15,7 +15,7 @@ from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.membership import Membership
 from bftnode.replica import agreement
 from bftnode.replica.nonces import QuarantineRecord
-from bftnode.replica.position import Quarantine
+from bftnode.replica.position import Quarantine, Timing
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.fabricator import Fabricator
 from simulations.adversaries.liar import Liar
@@ -36,6 +36,15 @@ from simulations.world import Violation, World
 T = TypeVar("T", bound=Node)
 
 CHAIN = b"the chain of the small world 32b"
+QUICK = Timing(
+    view_change_timeout_ms=500,
+    view_change_timeout_max_ms=4000,
+    status_interval_ms=200,
+    fetch_timeout_ms=400,
+    courtesy_delay_ms=2000,
+    courtesy_interval_ms=6000,
+)
+"""Timeouts of worlds that follow a script."""
 CLIENTS = 5
 AFTER_HEALING = 3
 """Envelopes submitted when the world has become kind, so that there is something to agree on."""

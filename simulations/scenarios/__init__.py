@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from simulations.scenarios import (
+    amnesia_across_views,
     ancestors_of_the_base,
     censored_and_left_out,
     certificate_of_a_later_view,
     dead_primary,
+    eclipsed_client,
     every_crash,
     forgotten_disk,
     lone_replica,
@@ -19,6 +21,8 @@ from simulations.scenarios import (
     no_quorum,
     own_commit,
     power_cut,
+    silent_majority,
+    split_brain,
     two_quorums,
     withheld_base,
 )
@@ -35,10 +39,12 @@ class Schedule(Protocol):
 SCHEDULES: dict[str, Schedule] = {
     module.__name__.rsplit(".", 1)[-1].replace("_", "-"): module
     for module in (
+        amnesia_across_views,
         ancestors_of_the_base,
         censored_and_left_out,
         certificate_of_a_later_view,
         dead_primary,
+        eclipsed_client,
         every_crash,
         forgotten_disk,
         lone_replica,
@@ -46,6 +52,8 @@ SCHEDULES: dict[str, Schedule] = {
         no_quorum,
         own_commit,
         power_cut,
+        silent_majority,
+        split_brain,
         two_quorums,
         withheld_base,
     )

@@ -23,20 +23,11 @@ from simulations.disks import Disk
 from simulations.judges import Judge
 from simulations.network import Network
 from simulations.node import Envelopes, Node
-from simulations.simulation import CHAIN
+from simulations.simulation import CHAIN, QUICK
 from simulations.workload import FAR_AHEAD
 from simulations.world import Violation, World
 
 CLIENTS = 4
-
-QUICK = Timing(
-    view_change_timeout_ms=500,
-    view_change_timeout_max_ms=4000,
-    status_interval_ms=200,
-    fetch_timeout_ms=400,
-    courtesy_delay_ms=2000,
-    courtesy_interval_ms=6000,
-)
 
 T = TypeVar("T", bound=Node)
 

@@ -1,0 +1,140 @@
+"""The table of promises: what holds up to f, what is shown beyond it, and that the table can fail."""
+
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from bftnode.protocol.forensics import Findings
+from simulations import coalition, guarantees
+from simulations.coalition import Cabal, conspirators, silent, split
+from simulations.command import main
+from simulations.guarantees import Cell, line
+from simulations.world import Violation
+
+
+@pytest.mark.covers("X02", "X03", "X04", "X05", "X06", "X07", "X10")
+@pytest.mark.parametrize(("n", "count"), [(4, 2), (4, 3), (7, 3)])
+def test_beyond_f_a_fork_is_shown_seen_and_blamed(n: int, count: int) -> None:
+    """What is not promised breaks, and what is promised whatever the size holds."""
+    found = line(n, count, range(2))
+    assert not found.faults()
+    assert found.safety.broken
+    assert found.attribution.held == found.attribution.runs > 0
+    assert found.offline.held == found.offline.runs > 0
+    assert found.online.held == found.online.runs
+
+
+@pytest.mark.covers("X01", "O02", "N01", "N11")
+@pytest.mark.parametrize(("n", "count"), [(4, 0), (4, 1), (7, 2)])
+def test_up_to_f_every_promise_holds(n: int, count: int) -> None:
+    """The same attacks, by f or fewer: no fork, no halt."""
+    found = line(n, count, range(2))
+    assert not found.faults()
+    assert found.safety.held == found.safety.runs > 0
+    assert found.liveness.held == found.liveness.runs > 0
+
+
+def test_attribution_that_names_nobody_is_a_failure() -> None:
+    """With forensics that find no culprits the line says so."""
+    with patch.object(coalition, "investigate", lambda *_: Findings(1, ())):
+        faults = line(4, 2, range(1)).faults()
+    assert any("attribution is promised" in fault for fault in faults)
+
+
+def test_a_fork_that_nobody_sees_is_a_failure() -> None:
+    """With members that go on when the log is contradicted the line says so."""
+    with patch.object(coalition.Observer, "on_note", lambda *_: None):
+        faults = line(4, 2, range(1)).faults()
+    assert any("online is promised" in fault for fault in faults)
+
+
+def test_a_question_that_no_run_asks_is_a_failure() -> None:
+    """Neither kind of fork, nor the members' own discovery, can disappear unnoticed behind the others."""
+
+    def never_asked(n: int, conspirators: tuple[int, ...], seed: int, **options: int) -> coalition.Came:
+        came = split(n, conspirators, seed, **options)
+        came.detected = None
+        return came
+
+    def of_one_kind(n: int, conspirators: tuple[int, ...], seed: int, **options: int) -> coalition.Came:
+        return split(n, tuple(range(len(conspirators))), seed, **options)
+
+    with (
+        patch.object(guarantees, "split", never_asked),
+        patch.object(guarantees, "conspirators", lambda *_: coalition.Came("conspirators", 0)),
+    ):
+        assert any("a member that stops" in fault for fault in line(4, 2, range(2)).faults())
+    with patch.object(guarantees, "split", of_one_kind):
+        assert any("a fork across views" in fault for fault in line(7, 3, range(2)).faults())
+
+
+def test_histories_are_never_merged() -> None:
+    """A member that takes up another history for what it has executed is told, beyond f, too."""
+    cabal = Cabal(4, (0, 1), 0, "merge")
+    cabal.start(cabal.nodes)
+    cabal.submit(cabal.nodes, 1, 0)
+    assert cabal.run(5000, lambda: 1 in cabal.judge.chains.get(2, {}))
+    cabal.judge.chains[3] = {1: bytes(32)}
+    cabal.submit(cabal.nodes, 1, 1)
+    cabal.nodes[3].crash()
+    cabal.nodes[3].disk.wipe()
+    cabal.nodes[3].start()
+    with pytest.raises(Violation, match="merged"):
+        cabal.run(20_000)
+
+
+def test_an_attack_that_breaks_nothing_is_a_failure() -> None:
+    """Beyond f a table without a fork, a halt or an attribution shows nothing."""
+    with patch.object(guarantees, "split", lambda *_, **__: coalition.Came("split", 0)):
+        faults = line(7, 3, range(1)).faults()
+    assert any("a fork in one view could not be shown" in fault for fault in faults)
+
+
+def test_a_broken_promise_is_a_failure() -> None:
+    """A fork with f conspirators must not pass for one beyond f."""
+    with patch.object(guarantees, "split", lambda *_, **__: coalition.Came("split", 0, forked=True)):
+        faults = line(4, 1, range(1)).faults()
+    assert any("safety is promised" in fault for fault in faults)
+
+
+def test_an_honest_member_that_is_accused_ends_the_run() -> None:
+    """Whatever the size of the coalition, that is a violation."""
+    honest = Cabal.__init__
+
+    def framing(self: Cabal, n: int, conspirators: tuple[int, ...], seed: int, attack: str) -> None:
+        honest(self, n, conspirators, seed, attack)
+        self.judge.faulty.clear()  # the judge takes all for honest
+
+    with patch.object(Cabal, "__init__", framing), pytest.raises(Violation, match="framed"):
+        conspirators(4, (0,), 0)
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    """Attacks are worlds like any other."""
+    assert silent(4, (1,), 3) == silent(4, (1,), 3)
+    assert split(7, (0, 1, 2), 1) == split(7, (0, 1, 2), 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(True, 3, 3), "**held**, 3 of 3"),
+        (Cell(True, 2, 3), "BROKEN in 1 of 3"),
+        (Cell(False, 2, 3), "broken in 1 of 3"),
+        (Cell(False, 3, 3), "not broken in 3"),
+        (Cell(True, 0, 0), "-"),
+    ],
+)
+def test_what_a_cell_says(cell: Cell, text: str) -> None:
+    """A broken promise does not look like one that was never made."""
+    assert str(cell) == text
+
+
+def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One size, to a file, with progress beside it."""
+    assert main(["guarantees", "--n", "4", "--write", str(tmp_path / "table.md")]) == 0
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| 2 (f+1 = 2f) | broken in" in text
+    assert "4 conspirators" not in text
+    assert "n=4: 3 conspirators" in capsys.readouterr().err
