@@ -78,7 +78,7 @@ class Cabal:
                 checkpoint_interval=self.dice.choice((2, 4)),
             ),
         )
-        self.judge = Observer(self.members, self.keyring.verify, self.coalition)
+        self.judge = Observer(self.members, self.keyring.verify, self.coalition, self.keyring.clients)
         self._executor = Executor(Records(), self.keyring.clients, 100)
         self._envelopes = Envelopes(self.members, self._executor, self.keyring.verify)
         self._nonces = [0] * CLIENTS

@@ -1,6 +1,6 @@
 """What of the catalogue (docs/faults.md) was executed, by which tests and scenarios: `python -m simulations coverage`.
 
-Claims count for nothing here. The test suite (tests/conftest.py), `run` and `swarm` write down what has run to its end
+Claims count for nothing here. The test suite (tests/conftest.py) and `run` write down what has run to its end
 and held, with a fingerprint of all source files; what ran on other code than this is not counted. An id without a
 test is answered in the register at the end of docs/faults.md: it cannot occur, or it belongs to what is not built yet.
 """

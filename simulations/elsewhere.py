@@ -38,7 +38,7 @@ def recorded(keyring: Keyring, parameters: Parameters, chain_id: bytes, epoch: i
         world = World(f"elsewhere {chain_id.hex()} {epoch}")
         network = Network(world)
         members = Membership(chain_id, epoch, keyring.members, parameters)
-        judge = Judge(members, keyring.verify, ())
+        judge = Judge(members, keyring.verify, (), keyring.clients)
         executor = Executor(Records(), keyring.clients, 100)
         envelopes = Envelopes(members, executor, keyring.verify)
         nodes = [

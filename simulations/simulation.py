@@ -76,9 +76,9 @@ class Simulation:
         self.network = Network(self.world)
         self.keyring = Keyring(plan.n, CLIENTS, real=plan.real_crypto)
         self.members = Membership(CHAIN, 0, self.keyring.members, plan.parameters)
-        self.judge = Judge(self.members, self.keyring.verify, [*plan.liars, *plan.amnesiacs])
         # Client 2 is admitted by an operation, if at all (workload.LATECOMER).
         administrators = [key for i, key in enumerate(self.keyring.clients) if i != 2]
+        self.judge = Judge(self.members, self.keyring.verify, [*plan.liars, *plan.amnesiacs], administrators)
         if plan.registers:
             self.judge.registers = Linearizability(self.members.some_correct)
         self._executor = Executor(KeyValue() if plan.registers else Records(), administrators, 100)

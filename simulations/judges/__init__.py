@@ -37,13 +37,15 @@ SAID_ONCE = frozenset({Kind.PRE_PREPARE, Kind.PREPARE, Kind.COMMIT, Kind.VIEW_CH
 class Judge:
     """The bench: shows each judge what it judges. Every method but the questions raises Violation."""
 
-    def __init__(self, members: Membership, verify: Verifier, faulty: Iterable[int]) -> None:
+    def __init__(
+        self, members: Membership, verify: Verifier, faulty: Iterable[int], administrators: Iterable[bytes]
+    ) -> None:
         court = self._court = Court(members, verify, faulty)
         self.faulty = court.faulty
         self.log = court.log
         self.executed = court.executed
         self._order = Order(court)
-        self._validity = Validity(court)
+        self._validity = Validity(court, administrators)
         self._certificates = Certificates(court)
         self._speech = Speech()
         self._durability = Durability(court)

@@ -25,8 +25,10 @@ class Observer(Judge):
     """Writes down who executed what, who stopped, who was accused. Where no more than f conspire the bench judges, too;
     where more do, agreement may break, but nobody correct ever exchanges a block that it has executed for another."""
 
-    def __init__(self, members: Membership, verify: Verifier, faulty: Iterable[int]) -> None:
-        super().__init__(members, verify, faulty)
+    def __init__(
+        self, members: Membership, verify: Verifier, faulty: Iterable[int], administrators: Iterable[bytes]
+    ) -> None:
+        super().__init__(members, verify, faulty, administrators)
         self._promised = len(self.faulty) <= self._court.faulty_max
         self.chains: dict[int, dict[int, bytes]] = {}  # correct member -> height -> block
         self.done: dict[int, dict[tuple[bytes, int], None]] = {}  # correct member -> (client, nonce) that it executed

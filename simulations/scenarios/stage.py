@@ -57,7 +57,7 @@ class Stage:
         self.timing = timing
         parameters = parameters or Parameters(block_transactions_max=1, checkpoint_interval=4)
         self.members = Membership(CHAIN, 0, self.keyring.members, parameters)
-        self.judge = Judge(self.members, self.keyring.verify, [*liars, *twins, *faulty])
+        self.judge = Judge(self.members, self.keyring.verify, [*liars, *twins, *faulty], self.keyring.clients)
         self._executor = Executor(Records(), self.keyring.clients, 100)
         self.envelopes = Envelopes(self.members, self._executor, self.keyring.verify)
         self.nodes: list[Node] = []

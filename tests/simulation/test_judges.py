@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bftnode.apps import kv
+from bftnode.apps.execution import ADMIT, SystemOperation, system_operation
 from bftnode.protocol.results import OperationResult, TransactionResult
 from bftnode.replica.agreement import Agreement
 from simulations.disks import Disk
@@ -160,6 +161,23 @@ def test_what_clients_believe_is_on_disks() -> None:
         stage.submit(0)
         with pytest.raises(Violation, match="acknowledged"):
             stage.expect_height(1)
+
+
+@pytest.mark.covers("N07", "A15")
+@pytest.mark.parametrize(("role", "what"), [(0, "not admitted"), (1, "of somebody else")])
+def test_whoever_is_not_admitted_is_seen(role: int, what: str) -> None:
+    """The judge of validity speaks of a removed client, and of a client who does what administrators may."""
+    simulation = Simulation(draw(5))
+    judge = simulation.judge._validity
+    client, other = simulation.keyring.clients[0], simulation.keyring.clients[2]
+    operation = system_operation(SystemOperation(ADMIT, other, 1))
+    transaction = simulation.workload.transaction(0, 1, [operation], 10)
+    done = TransactionResult(transaction.id, 1, 0, "", (OperationResult("", b""),))
+    judge._follow(1, transaction, done)
+    assert judge._roles[other] == 1
+    judge._roles[client] = role
+    with pytest.raises(Violation, match=what):
+        judge._follow(2, transaction, done)
 
 
 def test_the_bound_of_liveness_is_a_few_timeouts() -> None:

@@ -24,7 +24,7 @@ from simulations.swarm import SIZES, draw
 from simulations.world import World
 
 HERE = Path(__file__).parent
-FRESH = 160
+FRESH = 200
 CHUNK = 20
 
 
