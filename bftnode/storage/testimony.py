@@ -1,9 +1,12 @@
 """What a member's data say to forensics (docs/decisions/010-what-forensics-needs.md): headers, certificates, NEW-VIEWs.
 
-Read beside a node that runs, from a stopped one, or from a copy of its files. Nothing is checked here but the records'
-own seals: who compares two testimonies believes neither.
+Read beside a node that runs, from a stopped one, or from a copy of its files, which stays as it is. Nothing is checked
+here but the records' own seals: who compares two testimonies believes neither. Whose files they are may be the one who
+lied, so LMDB does not see them before their pages were walked.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bftnode.protocol import limits
@@ -11,8 +14,9 @@ from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.forensics import Testimony
 from bftnode.replica.core import FORK
-from bftnode.storage.environment import opened_read_only
-from bftnode.storage.records import items, opened
+from bftnode.storage.environment import check_structure, opened_read_only
+from bftnode.storage.records import Databases, Txn, items, opened
+from bftnode.storage.verify import held
 
 NEW_VIEW_PREFIX = b"new_view."
 
@@ -24,7 +28,7 @@ def read_testimony(path: Path) -> Testimony:
 
     Raises IntegrityError, StorageBroken.
     """
-    with opened_read_only(path, lock=True) as (env, databases), env.begin() as txn:
+    with _reading(path) as (databases, txn):
         certificates = [
             opened(databases.certificates, key, _open_certificate, raw)
             for key, raw in items(txn, databases.certificates)
@@ -37,3 +41,12 @@ def read_testimony(path: Path) -> Testimony:
                 new_views.append(raw)
         headers = tuple(raw for _, raw in items(txn, databases.log))
     return Testimony(headers=headers, certificates=tuple(certificates), new_views=tuple(new_views))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tuple[Databases, Txn]]:
+    with held(path.parent) as alive:
+        if not alive:
+            check_structure(path, None)
+        with opened_read_only(path, lock=alive) as (env, databases), env.begin() as txn:
+            yield databases, txn

@@ -103,7 +103,7 @@ def verify_log(
     walk = _Walk(membership, executor)
     fault = None
     try:
-        with _held(path) as alive:
+        with held(path) as alive:
             if not alive:
                 check_structure(path / LMDB_NAME, None)
             with opened_read_only(path / LMDB_NAME, lock=alive) as (env, databases):
@@ -127,7 +127,7 @@ def verify_log(
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[bool]:
+def held(path: Path) -> Iterator[bool]:
     """Keep the node from starting meanwhile; whether it is alive already."""
     lock = None
     if (path / LOCK_NAME).exists():
