@@ -22,6 +22,7 @@ from bftnode.protocol.ed25519 import Verifier
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import contradiction
+from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 
@@ -160,8 +161,9 @@ def _contradiction_of(said: _Said) -> Culprit | None:
     twice = [*_pairs(commits), *_hidden(said), *_pairs(prepares), *_pairs(spoken)]
     for first, second in twice:
         proved = contradiction(first, second)
-        if proved is not None:
-            return Culprit(first.sender, proved, encode_frame(first), encode_frame(second))
+        raw = encode_frame(first), encode_frame(second)
+        if proved is not None and max(map(len, raw)) <= EVIDENCE_BYTES_MAX:
+            return Culprit(first.sender, proved, *raw)
     return None
 
 

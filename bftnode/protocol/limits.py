@@ -13,6 +13,10 @@ RUN_BLOCKS_MAX = 256
 BODY_BYTES_MAX = 1024 * 1024
 """The signed part of a frame. The largest, a NEW-VIEW of 64 members, is about 43 * (43 * 90 + 300) = 180 kB."""
 
+EVIDENCE_BYTES_MAX = BODY_BYTES_MAX // 2
+"""One of the two frames of an accusation. All that a correct member installs or answers is far below it; a longer frame
+is a liar's junk, and a contradiction with it is not told: nobody could take it in."""
+
 TRANSACTION_BYTES_MAX = 256 * 1024
 """One client envelope; larger ones are rejected before anything else is looked at."""
 

@@ -128,8 +128,8 @@ class Accusation(Wire, frozen=True):
     """Two signed frames of one member that contradict each other (payloads removed)."""
 
     epoch: UInt
-    first: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX // 2)]
-    second: Annotated[bytes, Meta(max_length=limits.BODY_BYTES_MAX // 2)]
+    first: Annotated[bytes, Meta(max_length=limits.EVIDENCE_BYTES_MAX)]
+    second: Annotated[bytes, Meta(max_length=limits.EVIDENCE_BYTES_MAX)]
 
 
 Body = (

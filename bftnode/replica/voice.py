@@ -9,6 +9,7 @@ from bftnode.protocol.codec import UInt, Wire, encode
 from bftnode.protocol.ed25519 import Signer
 from bftnode.protocol.envelope import Frame, encode_frame, seal
 from bftnode.protocol.evidence import without_payload
+from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Accusation, Kind
 from bftnode.replica.effects import Accuse, Broadcast, Effect, Note, Persist, Send
@@ -78,9 +79,9 @@ class Voice:
 
     def accuse(self, culprit: int, proved: str, first: Frame, second: Frame) -> None:
         """Report two verified frames that contradict each other, here and to the others, once."""
-        if not self._is_news(culprit, proved):
-            return
         frames = [encode_frame(without_payload(frame)) for frame in (first, second)]
+        if max(map(len, frames)) > EVIDENCE_BYTES_MAX or not self._is_news(culprit, proved):
+            return
         accusation = Accusation(self.members.epoch, frames[0], frames[1])
         self._keep(culprit, proved, accusation)
         self.broadcast(Kind.EVIDENCE, accusation)

@@ -178,6 +178,20 @@ def test_one_view_and_two_heights_prove_a_fork_and_nobody() -> None:
     assert named(findings(left, kept)) == SHARED
 
 
+@pytest.mark.covers("O13", "X07")
+def test_a_liar_cannot_spoil_the_proofs_against_the_others() -> None:
+    """One that convicts itself with frames that no accusation can carry is left out; who it would shield is named."""
+    junk = [
+        encode_frame(CLUSTER.frame(Kind.NEW_VIEW, 0, encode(NewView(0, 7, (bytes(size),) * 64))))
+        for size in (1, 16_000)
+    ]
+    left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),), new_views=tuple(junk))
+    assert named(findings(left, holds(ROOT, Y, certificates=(certified(Y, 4, RIGHT),)))) == SHARED
+    assert 0 not in SHARED
+    short = encode_frame(CLUSTER.frame(Kind.NEW_VIEW, 0, encode(NewView(0, 7, ()))))
+    assert named(findings(holds(certificates=(), new_views=(short, *junk)), NOTHING)) == [0]
+
+
 def test_one_party_alone_may_hold_the_contradiction() -> None:
     """A node that halted on a fork has both certificates."""
     both = holds(ROOT, X, certificates=(certified(X, 4, LEFT), certified(Y, 4, RIGHT)))

@@ -8,7 +8,7 @@ from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
-from bftnode.protocol.messages import Kind, ViewChange
+from bftnode.protocol.messages import Kind, NewView, ViewChange
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
 from tests.replica.conversation import Conversation, of_kind
 
@@ -70,6 +70,17 @@ def test_it_stays_stopped_when_it_is_started_again() -> None:
     talk.propose(talk.block([talk.disk.log[-1][0]], view=2), view=2)
     kinds = {item.frame.kind for item in talk.said}
     assert kinds <= {Kind.STATUS, Kind.FETCH_RUN, Kind.FETCH_BLOCK}
+
+
+@pytest.mark.covers("V11", "O13")
+def test_a_second_new_view_of_junk_is_not_passed_on() -> None:
+    """A correct member never says what the others refuse: evidence that is too long for an accusation stays untold."""
+    for size, accused in ((1_000, 1), (16_000, 0)):
+        talk = Conversation()
+        talk.open_view(2)
+        talk.deliver(talk.seal(2, Kind.NEW_VIEW, NewView(0, 2, (bytes(size),) * 64)))  # what it says can be opened
+        assert len(talk.accused) == accused
+        assert len(of_kind(talk.said, Kind.EVIDENCE)) == accused
 
 
 @pytest.mark.covers("X03", "V02")
