@@ -30,6 +30,10 @@ PIPELINE_BYTES = 64 * 1024
 """With blocks in flight, a further one is proposed when this much waits: small blocks would cost more than they
 bring, and what waits goes into the next one as soon as a block commits. An idle primary never waits."""
 
+CERTIFICATES_KEPT = 256
+"""Commit certificates, of the last heights that have one, with which another one of their height is compared. One of a
+lower height is not noticed here; who compares two logs notices it (`bftnode forensics`)."""
+
 _APPLICATION = b"\x01"
 """What operations of the application begin with; those of the system sort before it (apps/execution.py)."""
 
@@ -84,7 +88,7 @@ class Agreement:
         )  # (view, height) up to which an earlier life may have cast PREPAREs that are not on record
         self._vouched = (0, 0)  # (view, height) up to which a PREPARE may leave before it is durable
         self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
-        self.committed_by: Certificate | None = None  # the certificate that committed the head
+        self.committed_by: dict[int, Certificate] = {}  # height -> its commit certificate, in order of height
         self.executed_seq = chain.height
         self._certify_base = False
         self._waiting: dict[int, Proposal] = {}
@@ -357,7 +361,9 @@ class Agreement:
             return
         self._learn(certificate)
         if certificate.seq <= self._chain.height:
-            if certificate.seq == self._chain.height and certificate.block != self._chain.head.block.hash:
+            head, known = self._chain.head.block, self.committed_by.get(certificate.seq)
+            mine = head.hash if certificate.seq == head.seq else certificate.block if known is None else known.block
+            if certificate.block != mine:
                 self.halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
             return
         if self.decided is None or certificate.seq > self.decided.seq:
@@ -407,11 +413,16 @@ class Agreement:
             self.halt_on_fork(f"a certified block is not valid: {refused.detail}")
             return
         for entry in path:
-            last = entry is path[-1]
-            self._voice.add(AppendBlock(entry.block, entry.transactions, certificate if last else None))
+            seq, block = entry.block.seq, entry.block.hash
+            # Of an ancestor where there is one: what forensics can prove may hang on it (decision 010).
+            own = certificate if entry is path[-1] else self._votes.quorum(COMMIT, certificate.view, seq, block)
+            self._voice.add(AppendBlock(entry.block, entry.transactions, own))
+            if own is not None:
+                self.committed_by[seq] = own
             self._unexecuted[entry.block.seq] = entry.transactions
             self._note_barrier(entry.transactions, entry.block.seq)
-        self.committed_by = certificate
+        while len(self.committed_by) > CERTIFICATES_KEPT:
+            del self.committed_by[next(iter(self.committed_by))]
         gone = self._chain.commit(path)
         if gone:
             self._voice.add(DropBlocks(gone))

@@ -142,7 +142,8 @@ class Replica:
             _journal(recovered, "quarantine", QuarantineRecord),
         )
         position.highest = _journal(recovered, "highest", Certificate)
-        self.agreement.committed_by = recovered.certificate
+        if recovered.certificate is not None:
+            self.agreement.committed_by[recovered.certificate.seq] = recovered.certificate
         if FORK in recovered.journal:
             self.agreement.halt_on_fork("a certificate contradicts this log since an earlier start")
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
@@ -311,10 +312,11 @@ class Replica:
         """More than f members lied. Keep what proves it, and accuse those whom what is at hand convicts; for the rest
         there is `bftnode forensics` over two members' data (decision 010)."""
         self.voice.persist(FORK, other)
-        head, mine, new_view = self.chain.head.block, self.agreement.committed_by, self.view_changes.new_view
+        head, known, new_view = self.chain.head.block, self.agreement.committed_by, self.view_changes.new_view
+        mine = [known[seq] for seq in (other.seq, head.seq) if seq in known]
         here = Testimony(
             headers=(head.header_raw,),
-            certificates=() if mine is None else (mine,),
+            certificates=tuple(mine),
             new_views=() if new_view is None else (new_view,),
         )
         there = Testimony(headers=(), certificates=(other,), new_views=())

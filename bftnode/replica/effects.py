@@ -41,8 +41,8 @@ class StoreBlock(NamedTuple):
 class AppendBlock(NamedTuple):
     """A committed block, the next one of the log: append and execute it.
 
-    `certificate` is None for an ancestor that was committed by a later block's certificate. `transactions` are
-    the opened envelopes of the block, in order.
+    `certificate` is None for an ancestor that was committed by a later block's certificate and has none of its own.
+    `transactions` are the opened envelopes of the block, in order.
     """
 
     block: Block

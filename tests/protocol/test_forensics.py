@@ -178,6 +178,17 @@ def test_one_view_and_two_heights_prove_a_fork_and_nobody() -> None:
     assert named(findings(left, kept)) == SHARED
 
 
+@pytest.mark.covers("X03")
+def test_a_pipelined_branch_of_the_same_view_shows_nobody() -> None:
+    """The liars prepare on Y's branch one height above the X that they committed, and report that: it outranks their
+    COMMITs, so nothing is hidden, and they voted once at each height. A fork all the same (decision 010)."""
+    reported = certified(Y3, 1, RIGHT, PREPARE)
+    opened = new_view(2, dict.fromkeys(RIGHT, reported))
+    left = holds(ROOT, X, certificates=(certified(X, 1, LEFT),))
+    right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 2, RIGHT),), new_views=(opened,))
+    assert findings(left, right) == Findings(2, ())
+
+
 @pytest.mark.covers("O13", "X07")
 def test_a_liar_cannot_spoil_the_proofs_against_the_others() -> None:
     """One that convicts itself with frames that no accusation can carry is left out; who it would shield is named."""

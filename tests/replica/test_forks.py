@@ -2,15 +2,16 @@
 
 import pytest
 
-from bftnode.protocol.certificates import COMMIT, Certificate
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Kind, NewView, ViewChange
+from bftnode.replica import agreement
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
-from tests.replica.conversation import Conversation, of_kind
+from tests.replica.conversation import Conversation, of_kind, voted
 
 
 def forked(view: int = 0) -> tuple[Conversation, Certificate]:
@@ -70,6 +71,77 @@ def test_it_stays_stopped_when_it_is_started_again() -> None:
     talk.propose(talk.block([talk.disk.log[-1][0]], view=2), view=2)
     kinds = {item.frame.kind for item in talk.said}
     assert kinds <= {Kind.STATUS, Kind.FETCH_RUN, Kind.FETCH_BLOCK}
+
+
+@pytest.mark.covers("X02")
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> None:
+    """The other branch's members may be behind. After a restart only the last certificate is compared."""
+    talk = Conversation(me=3)
+    blocks = talk.chain(3)
+    for block in blocks:
+        talk.commit(block)
+    if restarted:
+        talk.restart()
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    assert bool(talk.replica.position.halted) is not restarted
+    mine = talk.disk.log[1][1]
+    assert mine is not None
+    both = sorted({vote.sender for vote in mine.votes} & {0, 1, 2})
+    assert [item.culprit for item in talk.accused] == ([] if restarted else both)
+
+
+def test_another_certificate_of_the_same_block_is_no_fork() -> None:
+    """Other signers, or a later view, at the head and below it."""
+    talk = Conversation(me=3)
+    blocks = talk.chain(2)
+    for block in blocks:
+        talk.commit(block)
+    for sender, block in enumerate(blocks):
+        talk.ask_for_view(sender, 2, talk.certificate(COMMIT, block, view=sender, senders=(0, 1, 2)))
+    assert not talk.replica.position.halted
+
+
+def test_certificates_to_compare_with_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest gives way: then a second one of its height is not noticed."""
+    monkeypatch.setattr(agreement, "CERTIFICATES_KEPT", 2)
+    talk = Conversation(me=3)
+    for block in talk.chain(3):
+        talk.commit(block)
+    assert sorted(talk.replica.agreement.committed_by) == [2, 3]
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    assert not talk.replica.position.halted
+
+
+@pytest.mark.covers("X02")
+def test_an_ancestor_keeps_the_certificate_that_it_has() -> None:
+    """Two blocks committed at once, each by COMMITs of its own: both certificates go into the log."""
+    talk = Conversation(me=3)
+    first, second = talk.chain(2)
+    for block in (first, second):  # the COMMITs overtake the proposals
+        talk.votes(COMMIT, (0, 1, 2), block)
+    for block in (first, second):
+        talk.propose(block)
+    assert talk.height == 2
+    kept = [certificate for _, certificate in talk.disk.log[1:]]
+    assert [(item.seq, item.block) for item in kept if item is not None] == [(1, first.hash), (2, second.hash)]
+
+
+@pytest.mark.covers("X07")
+def test_beyond_f_a_correct_member_commits_on_one_branch_and_prepares_on_the_other() -> None:
+    """Why COMMIT(v, n) and a PREPARE above it on another branch convict nobody (decision 010)."""
+    talk = Conversation(me=3)
+    mine, other = talk.block(), talk.block()
+    talk.propose(mine)
+    talk.votes(PREPARE, (0, 1), mine)
+    assert voted(talk.said, COMMIT) == [(0, 1, mine.hash)]
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, other, senders=(0, 1, 2)))
+    talk.answer_block(0, other)
+    assert talk.height == 1
+    above = talk.block([other])
+    talk.propose(above)
+    assert voted(talk.said, PREPARE) == [(0, 1, mine.hash), (0, 2, above.hash)]
+    assert not talk.replica.position.halted
 
 
 @pytest.mark.covers("V11", "O13")
