@@ -412,6 +412,12 @@ class Agreement:
         except Refused as refused:
             self.halt_on_fork(f"a certified block is not valid: {refused.detail}")
             return
+        if certificate.view <= self.last_commit.view and self._contradicts_my_commit(path):
+            seq = self.last_commit.seq
+            self.halt_on_fork(
+                f"another block than the one that I voted to commit at height {seq} is committed", certificate
+            )
+            return
         for entry in path:
             seq, block = entry.block.seq, entry.block.hash
             # Of an ancestor where there is one: what forensics can prove may hang on it (decision 010).
@@ -433,6 +439,23 @@ class Agreement:
                 del table[seq]
         self.doors.progressed(certificate, path)
         self._follow_head()
+
+    def _contradicts_my_commit(self, path: list[Entry]) -> bool:
+        """Whether `path` is known to be another branch than the block of my last COMMIT.
+
+        A commit certificate of that COMMIT's view, or of an earlier one, is then no accident: my block was prepared by
+        a quorum, which shares a correct member with the certificate's (docs/protocol.md, "Safety"). To follow it would
+        be to merge silently (faults.md X02), and would let a correct member look like those who equivocate.
+        """
+        mine = self.last_commit
+        if mine.seq <= self._chain.height:
+            return False
+        if mine.seq <= path[-1].block.seq:
+            return path[mine.seq - path[0].block.seq].block.hash != mine.block
+        at = self._chain.get(mine.block)
+        while at is not None and at.block.seq > path[-1].block.seq:
+            at = self._chain.get(at.block.parent)
+        return at is not None and at.block.hash != path[-1].block.hash
 
     def _follow_head(self) -> None:
         """The tip never contradicts what is committed (docs/protocol.md, "Normal case")."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import verify
@@ -127,21 +128,56 @@ def test_an_ancestor_keeps_the_certificate_that_it_has() -> None:
     assert [(item.seq, item.block) for item in kept if item is not None] == [(1, first.hash), (2, second.hash)]
 
 
-@pytest.mark.covers("X07")
-def test_beyond_f_a_correct_member_commits_on_one_branch_and_prepares_on_the_other() -> None:
-    """Why COMMIT(v, n) and a PREPARE above it on another branch convict nobody (decision 010)."""
+def committing(length: int) -> tuple[Conversation, list[Block]]:
+    """It has cast COMMIT for each of these, in view 0, and none of them is committed."""
     talk = Conversation(me=3)
-    mine, other = talk.block(), talk.block()
-    talk.propose(mine)
-    talk.votes(PREPARE, (0, 1), mine)
-    assert voted(talk.said, COMMIT) == [(0, 1, mine.hash)]
-    talk.ask_for_view(0, 1, talk.certificate(COMMIT, other, senders=(0, 1, 2)))
+    blocks = talk.chain(length)
+    for block in blocks:
+        talk.propose(block)
+        talk.votes(PREPARE, (0, 1), block)
+    assert voted(talk.said, COMMIT) == [(0, block.seq, block.hash) for block in blocks]
+    return talk, blocks
+
+
+@pytest.mark.covers("X02")
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("mine", "theirs"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_what_contradicts_its_own_commit_is_not_followed(mine: int, theirs: int, restarted: bool) -> None:
+    """A commit certificate of the view of its COMMIT, at, above or below its height, on another branch."""
+    talk, _ = committing(mine)
+    other = [talk.block()]
+    other += [talk.block(other) for _ in range(1, theirs)]
+    if restarted:
+        talk.restart()
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, other[-1], senders=(0, 1, 2)))
+    for block in reversed(other):
+        assert not talk.replica.position.halted
+        talk.answer_block(0, block)
+    assert "that I voted to commit" in talk.replica.position.halted
+    assert talk.height == 0
+    assert "fork" in talk.disk.journal
+
+
+@pytest.mark.covers("X02")
+@pytest.mark.parametrize(("mine", "theirs"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_what_its_own_commit_leads_to_is_followed(mine: int, theirs: int) -> None:
+    """The same certificates on its own branch."""
+    talk, blocks = committing(mine)
+    blocks += [talk.block(blocks) for _ in range(mine, theirs)]
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, blocks[theirs - 1], senders=(0, 1, 2)))
+    for block in blocks[mine:theirs]:
+        talk.answer_block(0, block)
+    assert (talk.height, talk.replica.position.halted) == (theirs, "")
+
+
+@pytest.mark.covers("V02")
+def test_a_later_view_may_commit_another_block_than_it_voted_to_commit() -> None:
+    """Its block was prepared and need not have been committed: that is no fork."""
+    talk, _ = committing(2)
+    other = talk.block(view=1)
+    talk.ask_for_view(0, 2, talk.certificate(COMMIT, other, view=1, senders=(0, 1, 2)))
     talk.answer_block(0, other)
-    assert talk.height == 1
-    above = talk.block([other])
-    talk.propose(above)
-    assert voted(talk.said, PREPARE) == [(0, 1, mine.hash), (0, 2, above.hash)]
-    assert not talk.replica.position.halted
+    assert (talk.height, talk.replica.position.halted) == (1, "")
 
 
 @pytest.mark.covers("V11", "O13")
