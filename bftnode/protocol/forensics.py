@@ -9,8 +9,8 @@ hands in forged or foreign bytes names nobody.
 Why that is enough (docs/decisions/010-what-forensics-needs.md): certificates of one (view, height) for two blocks share
 f+1 signers. Where the second branch was first certified in a later view v', every NEW-VIEW for v' shares f+1 members
 with the first branch's certificate of view v, and each of these either reported a certificate of at least rank
-(v, n, PREPARE) or hid its COMMIT. What cannot be proved: two branches of one view whose certificates are of different
-heights only, for a correct member's COMMITs may look so when the coalition has made it follow the other branch.
+(v, n, PREPARE) or hid its COMMIT. What is not proved: two branches of one view of which the votes that are at hand are
+for different heights, for two frames do not show that one block is no descendant of the other.
 """
 
 from dataclasses import dataclass, field

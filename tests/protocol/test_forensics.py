@@ -170,7 +170,7 @@ def test_headers_alone_commit_nothing() -> None:
 
 
 def test_one_view_and_two_heights_prove_a_fork_and_nobody() -> None:
-    """What a correct member may have signed too is no proof (decision 010); the certificate of the height is."""
+    """Two frames do not show that one is on another branch (decision 010); the certificate of the height does."""
     left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
     right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 4, RIGHT),))
     assert findings(left, right) == Findings(2, ())
