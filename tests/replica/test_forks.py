@@ -7,12 +7,13 @@ from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.evidence import check_accusation
-from bftnode.protocol.forensics import Testimony, investigate
+from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Kind, NewView, ViewChange
 from bftnode.replica import agreement
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
 from tests.replica.conversation import Conversation, of_kind, voted
+from tests.simulation.test_forensics import kept_on
 
 
 def forked(view: int = 0) -> tuple[Conversation, Certificate]:
@@ -178,6 +179,37 @@ def test_a_later_view_may_commit_another_block_than_it_voted_to_commit() -> None
     talk.ask_for_view(0, 2, talk.certificate(COMMIT, other, view=1, senders=(0, 1, 2)))
     talk.answer_block(0, other)
     assert (talk.height, talk.replica.position.halted) == (1, "")
+
+
+@pytest.mark.covers("X03")
+def test_liars_can_fork_two_correct_members_and_stay_unnamed() -> None:
+    """What decision 010 cannot prove yet, played: 0 and 1 commit one block with 2; to 3, in the same view, they show
+    another, on which they PREPARE the next height alone. Its certificate outranks their COMMITs, so the VIEW-CHANGEs
+    that report it hide nothing, and no vote of theirs is for two blocks of one height."""
+    left, right = Conversation(me=2), Conversation(me=3)
+    committed = left.block(transactions=[left.transaction(data=b"left")])
+    left.propose(committed)
+    for phase in (PREPARE, COMMIT):
+        left.votes(phase, (0, 1), committed)
+    assert left.height == 1
+
+    below = right.block(transactions=[right.transaction(data=b"right")])
+    above = right.block([below])
+    for block in (below, above):
+        right.propose(block)
+    right.votes(PREPARE, (0, 1), above)
+    prepared = right.replica.position.highest
+    assert prepared is not None
+    assert prepared.rank == (0, 2, PREPARE)
+    right.deliver(right.new_view(1, dict.fromkeys((0, 1, 3), prepared)))
+    for phase in (PREPARE, COMMIT):
+        right.votes(phase, (0, 1), above, view=1)
+    assert (right.height, right.view) == (2, (1, True))
+
+    assert not left.replica.position.halted
+    assert not right.replica.position.halted
+    found = investigate(kept_on(left.disk), kept_on(right.disk), left.members, verify)
+    assert found == Findings(1, ())
 
 
 @pytest.mark.covers("V11", "O13")
