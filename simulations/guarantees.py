@@ -95,7 +95,8 @@ PROMISES = """\
   certificates or checkpoints of the other history reach it, and nobody honest ever exchanges what it has executed for
   another history. Whatever the size. (The others may go on until such proof reaches them, too.)
 - **Attribution**: from what two honest parties hold, at least f+1 conspirators are named with a proof that anybody can
-  check, and never an honest member. Whatever the size, in all runs.
+  check, and never an honest member. Whatever the size, for forks in one view and across views as they are played here;
+  there are ways to fork in which everybody sees the fork and nobody can be named yet (docs/decisions/010).
 - **Recovery**: members that were silent come back, and all that was asked for is executed. Whatever the size.
 """
 
