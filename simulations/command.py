@@ -3,6 +3,8 @@
     list                          the scenarios, the adversaries and the faults, and what each attacks
     run SCENARIO [--quiet]        one of them, or a file of your own, told as it happens
         [--report PAGE.html]      and drawn: who said what to whom, in one page for a browser
+        [--real]                  by real processes: daemons, TLS, disks and clients (theatre/)
+    run --all --real              all of them so, one after the other
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
@@ -34,7 +36,12 @@ LINES_MAX = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "run" and options.all and not options.real:
+        parser.error("--all goes with --real: the tests play all of them in the small world")
+    if options.command == "run" and options.real and options.report is not None:
+        parser.error("--report draws the small world: real processes are not watched message by message")
     try:
         return _obey(options)
     except BrokenPipeError:
@@ -47,6 +54,12 @@ def _obey(options: argparse.Namespace) -> int:
     match options.command:
         case "list":
             return list_all()
+        case "run" if options.real:
+            # Real processes need all of bftnode, of which nothing here may know.
+            from theatre.command import run_real  # noqa: PLC0415
+
+            names = [] if options.scenario is None else [options.scenario]
+            return run_real(names, everything=options.all, quiet=options.quiet)
         case "run":
             return run(options.scenario, quiet=options.quiet, report_to=options.report)
         case "replay":
@@ -72,9 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="scenarios, adversaries and faults, and what each attacks")
     one = commands.add_parser("run", help="play a scenario and tell it")
-    one.add_argument("scenario", metavar="SCENARIO", help="a name that `list` shows, or a file of your own (script.py)")
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="with --real: every scenario that there is")
+    which.add_argument(
+        "scenario", nargs="?", metavar="SCENARIO", help="a name that `list` shows, or a file of your own (script.py)"
+    )
     one.add_argument("--quiet", action="store_true", help="say only how it ended")
     one.add_argument("--report", type=Path, metavar="PAGE.html", help="write a page with a space-time diagram")
+    one.add_argument("--real", action="store_true", help="by real processes (of a scenario file; no --report)")
     replay = commands.add_parser("replay", help="play one seed of the swarm and tell it")
     replay.add_argument("seed", type=int, metavar="SEED")
     swarm = commands.add_parser("swarm", help="play many seeds")

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import structlog
 import trio
@@ -21,12 +22,13 @@ from bftnode.api.server import ApiServer
 from bftnode.api.tls import server_context
 from bftnode.apps.execution import Executor
 from bftnode.apps.registry import load_application
+from bftnode.net.link import Receive
 from bftnode.net.network import PeerNetwork
 from bftnode.net.peer import PeerInfo
 from bftnode.node import telemetry
 from bftnode.node.backend import NodeBackend
 from bftnode.node.config import NodeConfig, host_and_port, load_config
-from bftnode.node.driver import Driver, clock
+from bftnode.node.driver import Driver, Mouth, clock
 from bftnode.node.envelopes import Envelopes
 from bftnode.node.home import Home
 from bftnode.node.identity import Identity
@@ -51,7 +53,21 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 
 
-def main(home: Home, config: NodeConfig) -> int:
+class Mask(Protocol):
+    """What stands between a replica and its network. Production wears none; `theatre/` plays malicious members with
+    it, so that they differ from the others in this and in nothing else."""
+
+    def ears(self, receive: Receive) -> Receive:
+        """Who is given the frames that come in, instead of `receive`."""
+
+    def mouth(self, replica: Replica, storage: Storage, mouth: Mouth) -> Mouth:
+        """Who is given the frames that go out, instead of `mouth`."""
+
+    async def live(self) -> None:
+        """For ever, beside the driver."""
+
+
+def main(home: Home, config: NodeConfig, mask: Mask | None = None) -> int:
     """Run a node until a signal ends it; the exit code. Raises Refused for what is wrong before it starts."""
     identity = home.load_identity()
     genesis = home.load_genesis()
@@ -85,7 +101,7 @@ def main(home: Home, config: NodeConfig) -> int:
             map_bytes_max=config.storage.map_bytes_max,
         )
         try:
-            daemon = Daemon(home, config, genesis, me, identity, storage, executor, writer)
+            daemon = Daemon(home, config, genesis, me, identity, storage, executor, writer, mask)
             trio.run(daemon.run, strict_exception_groups=True)
         finally:
             storage.close()
@@ -117,6 +133,7 @@ class Daemon:
         storage: Storage,
         executor: Executor,
         writer: telemetry.LineWriter,
+        mask: Mask | None = None,
     ) -> None:
         self._home = home
         self._config = config
@@ -126,6 +143,7 @@ class Daemon:
         self._storage = storage
         self._executor = executor
         self._writer = writer
+        self._mask = mask
         self._log = structlog.get_logger("node")
         self._scope = trio.CancelScope()
         self._stopping = False
@@ -164,13 +182,14 @@ class Daemon:
             self._identity.certificate_path,
             self._identity.tls_key_path,
             host_and_port(config.peer.listen or own.peer_address),
-            inbox.receive,
+            inbox.receive if self._mask is None else self._mask.ears(inbox.receive),
             config.net_limits(),
             lambda member, up: inbox.put(Linked(member)) if up else None,
         )
         backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network)
+        mouth = network if self._mask is None else self._mask.mouth(replica, storage, network)
         driver = Driver(
-            replica, storage, inbox, envelopes, network, backend, config.storage.disk_retry_interval_ms / 1000
+            replica, storage, inbox, envelopes, mouth, backend, config.storage.disk_retry_interval_ms / 1000
         )
         backend.introduce(driver)
         context = server_context(self._identity.certificate_path, self._identity.tls_key_path)
@@ -186,6 +205,8 @@ class Daemon:
                 await nursery.start(api.serve, listeners)
                 nursery.start_soon(backend.acknowledge)
                 nursery.start_soon(driver.run)
+                if self._mask is not None:
+                    nursery.start_soon(self._mask.live)
                 self._log.info(
                     "node_started",
                     version=__version__,

@@ -32,12 +32,16 @@ GUESTS = {
     "client": {"trio", "msgspec"},
     "node": {"trio", "structlog", "msgspec", "cryptography", "nacl"},
 }
+# The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
+# line, which hands over to it, sees the theatre.
+STAGE_DOOR = ROOT / "simulations" / "command.py"
+STAGE_GUESTS = {"trio", "msgspec"}
 # Time is passed in, randomness is the operating system's, and a set's order is nobody's business (P37, R17).
 WORLDLY = {"time", "datetime", "random", "os", "secrets", "socket", "ssl", "threading", "asyncio", "subprocess"}
 GARDEN_WITHOUT = {"trio", "lmdb", "socket", "ssl", "time", "datetime", "asyncio", "threading"}
 GARDEN_SEES = ("bftnode.protocol", "bftnode.replica", "bftnode.apps", "bftnode.client.session", "simulations")
 
-FILES = sorted([*(ROOT / "bftnode").rglob("*.py"), *(ROOT / "simulations").rglob("*.py")])
+FILES = sorted(path for room in ("bftnode", "simulations", "theatre") for path in (ROOT / room).rglob("*.py"))
 EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -56,7 +60,7 @@ def imports(path: Path) -> set[str]:
 def room_of(path: Path) -> str:
     """bftnode/net/links.py -> net; bftnode/cli.py -> cli; simulations/world.py -> simulations."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return parts[0] if parts[0] == "simulations" else parts[1]
+    return parts[1] if parts[0] == "bftnode" else parts[0]
 
 
 @EVERY_FILE
@@ -66,6 +70,10 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
     for name in sorted(imports(path)):
         first, _, rest = name.partition(".")
         assert first != "tests", f"{path}: nothing sees the tests"
+        if first == "theatre":
+            assert room == "theatre" or path == STAGE_DOOR, f"{path} imports {name}: only `run --real` goes there"
+        if room == "theatre":
+            continue
         if room == "simulations":
             if first == "bftnode":
                 assert name.startswith(GARDEN_SEES), f"{path} imports {name}: the garden sees floors 0 and 1 only"
@@ -81,10 +89,10 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
 def test_a_room_invites_only_its_own_guests(path: Path) -> None:
     """A third party has one or two rooms, so that it can be replaced, and the core depends on nobody."""
     room = room_of(path)
-    known = sys.stdlib_module_names | {"bftnode", "simulations"}
+    known = sys.stdlib_module_names | {"bftnode", "simulations", "theatre"}
     third = {name.split(".")[0] for name in imports(path)} - known
-    if room in GUESTS or room == "simulations":
-        extra = third - GUESTS.get(room, set())
+    if room in GUESTS or room in {"simulations", "theatre"}:
+        extra = third - (STAGE_GUESTS if room == "theatre" else GUESTS.get(room, set()))
         assert not extra, f"{path}: {room} may not use {', '.join(sorted(extra))} (ARCHITECTURE.md)"
 
 
@@ -103,7 +111,7 @@ def test_thought_looks_at_no_clock_and_no_dice(path: Path) -> None:
 @EVERY_FILE
 def test_randomness_is_the_operating_systems_or_has_a_seed(path: Path) -> None:
     """Production draws from SystemRandom or secrets; the simulator from random.Random(seed), never the module's own."""
-    allowed = "Random" if room_of(path) == "simulations" else "SystemRandom"
+    allowed = "Random" if room_of(path) in {"simulations", "theatre"} else "SystemRandom"
     for name in imports(path):
         assert not name.startswith("random.") or name == f"random.{allowed}", f"{path} imports {name}"
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,0 +1,395 @@
+"""One scenario file on real processes: daemons, TLS, LMDB, the client library; words.py says what each word means here.
+
+Times of the file are multiplied by `stretch_of(n)`, those of the replicas too, so that a decision, which takes a
+fraction of a millisecond of the simulated world's time, has its place between two steps. Where a step itself takes time
+(a daemon that starts, one that ends), the play's clock stands still: what follows keeps its distance.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+from secrets import token_bytes
+
+import trio
+
+from bftnode.apps.execution import application_operation
+from bftnode.apps.log import append
+from bftnode.client.client import Client, open_client
+from bftnode.client.nonces import CountingNonces
+from bftnode.client.outcomes import OutcomeUnknown
+from bftnode.protocol.client_messages import NodeStatus
+from bftnode.protocol.ed25519 import public_key_of
+from bftnode.protocol.errors import Refused
+from simulations.scenarios.stage import CLIENTS, QUICK
+from simulations.script import Script, Step
+from theatre import proxy
+from theatre.proxy import Wires
+from theatre.troupe import Failed, Troupe
+from theatre.verdict import judge, judge_accusations, read_log
+
+READY_S = 60.0
+"""How long all members together may take until each is linked with every other."""
+
+LATE_S = 20.0
+"""How late `height at least` may come true."""
+
+EVIDENCE_S = 10.0
+"""How late accusations may be in the logs after all is executed."""
+
+STATUS_S = 2.0
+POLL_S = 0.1
+
+Tell = Callable[[float, str], None]
+"""Takes seconds since the beginning, and a line."""
+
+
+def stretch_of(members: int) -> float:
+    """By how much the file's times are multiplied: more for many members, which share this machine's cores."""
+    return max(3.0, members / 2)
+
+
+class RealPlay:
+    """One script. `run` once."""
+
+    def __init__(self, script: Script, path: Path, tell: Tell) -> None:
+        self.script = script
+        self.stretch = stretch_of(script.n)
+        self._tell = tell
+        self._seeds = [token_bytes(32) for _ in range(CLIENTS)]
+        administrators = [public_key_of(seed).hex() for seed in self._seeds]
+        self.troupe = Troupe(path, script, administrators, self._timing())
+        self.wires = Wires(Random(f"{script.seed}/wires"))
+        self._clients: dict[int, Client] = {}
+        self._nursery: trio.Nursery | None = None
+        self.submitted = 0
+        self.acknowledged: list[bytes] = []
+        self._failures: list[str] = []
+        self._began = 0.0
+        self._curtain = 0.0  # when the script's time began
+        self._stood_still = 0.0  # seconds that the play's clock has stood still
+
+    def _timing(self) -> dict[str, int]:
+        """The replicas' times, as the simulator's stage has them, stretched; and lost links are dialled again soon."""
+        quick = {f"timing.{key}": int(getattr(QUICK, key) * self.stretch) for key in QUICK.__dataclass_fields__}
+        return {**quick, "peer.backoff_max_ms": 1000, "peer.handshake_timeout_ms": int(2000 * self.stretch)}
+
+    def deadline_s(self) -> float:
+        """After so long it is over in any case."""
+        script = self.script
+        last = max((step.at_ms + step.count * step.every_ms for step in script.step), default=0)
+        restarts = sum(len(step.members) or script.n for step in script.step if step.do not in ("submit", "resubmit"))
+        return (last + script.expect.within_ms) / 1000 * self.stretch + 4 * READY_S + 20.0 * restarts
+
+    async def run(self) -> None:
+        """Raises Failed. Nothing of it lives on afterwards."""
+        began = trio.current_time()
+        self._began = began
+        try:
+            with trio.fail_after(self.deadline_s()):
+                async with trio.open_nursery() as nursery:
+                    await self._perform(nursery)
+                    nursery.cancel_scope.cancel()
+        except trio.TooSlowError:
+            raise Failed(f"not over in {self.deadline_s():.0f} s\n{self.troupe.last_words()}") from None
+        except BaseExceptionGroup as group:
+            failed, rest = group.split(Failed)
+            if failed is None or rest is not None:
+                raise
+            raise _first(failed) from None
+        finally:
+            self.troupe.close()
+
+    async def _perform(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        await self.wires.string_up(nursery, self.troupe.own_ports)
+        self.troupe.install(self.wires)
+        await self.troupe.start(*range(self.script.n))
+        async with AsyncExitStack() as stack:
+            for step in self.script.step:
+                if step.do == "submit" and step.client not in self._clients:
+                    opened = open_client(self.troupe.genesis, self._seeds[step.client], next_nonce=CountingNonces())
+                    self._clients[step.client] = await stack.enter_async_context(opened)
+            if not self._clients:
+                opened = open_client(self.troupe.genesis, self._seeds[0], next_nonce=CountingNonces())
+                self._clients[0] = await stack.enter_async_context(opened)
+            await self._everybody_linked()
+            self._say(
+                f"all {self.script.n} members are up and linked; the file's times are stretched {self.stretch:g}x"
+            )
+            self._curtain = trio.current_time()
+            for member, liar in self.script.liars.items():
+                if liar.from_ms:
+                    nursery.start_soon(self._unmask_at, member, liar.from_ms)
+            for step in self.script.step:
+                await self._until(step.at_ms)
+                self.troupe.check_alive()
+                self._say(f"{step.do} {' '.join(f'n{member}' for member in step.members)}".rstrip())
+                await ACTIONS[step.do](self, step)
+            await self._expect()
+        everybody = [member for member in range(self.script.n) if self.troupe.is_up(member)]
+        await self.troupe.stop(*(member for member in everybody if member not in self.script.liars))
+        await self.troupe.kill(*everybody)
+        await self._judge()
+
+    def _say(self, line: str) -> None:
+        self._tell(trio.current_time() - self._began, line)
+
+    async def _until(self, ms: int) -> None:
+        """The script's time, which may stand still meanwhile."""
+        while (left_s := self._curtain + self._stood_still + ms / 1000 * self.stretch - trio.current_time()) > 0:
+            await trio.sleep(left_s)
+
+    async def _unmask_at(self, member: int, ms: int) -> None:
+        await self._until(ms)
+        self.troupe.unmask(member)
+        self._say(f"n{member} is a liar from now on: {' + '.join(self.script.liars[member].behaviours)}")
+
+    # ---- what is asked at the end
+
+    def correct(self) -> list[int]:
+        """Members that owe something."""
+        return [i for i in range(self.script.n) if i not in self.script.liars and i not in self.script.amnesiacs]
+
+    async def _expect(self) -> None:
+        expect, correct = self.script.expect, self.correct()
+        if expect.executed:
+            with trio.move_on_after(expect.within_ms / 1000 * self.stretch) as patience:
+                while True:
+                    if await self._executed():
+                        break
+                    await trio.sleep(POLL_S)
+            if patience.cancelled_caught:
+                status = await self.status()
+                heights = ", ".join(f"n{i} {status[i].executed if i in status else '-'}" for i in correct)
+                raise Failed(
+                    f"liveness: {len(self.acknowledged)} of {self.submitted} are acknowledged in time; {heights}"
+                    f"\n{self.troupe.last_words()}"
+                )
+            self._say(f"all {self.submitted} submissions are acknowledged, and all correct members at one height")
+        views = [item.view for member, item in (await self.status()).items() if member in correct]
+        if not views or not expect.view_at_least <= max(views) <= expect.view_at_most:
+            raise Failed(f"the highest view is {max(views, default=None)}")
+        if expect.accused is not None:
+            wanted = dict.fromkeys(expect.accused)
+            with trio.move_on_after(EVIDENCE_S):
+                while not all(any(culprit == one for _, culprit in self.troupe.accused) for one in wanted):
+                    self.troupe.read_logs()
+                    await trio.sleep(POLL_S)
+
+    async def _executed(self) -> bool:
+        self.troupe.check_alive()
+        if self._failures:
+            raise Failed(self._failures[0])
+        if len(self.acknowledged) < self.submitted:
+            return False
+        status = await self.status()
+        correct = self.correct()
+        return all(i in status for i in correct) and len({(status[i].executed, status[i].head) for i in correct}) == 1
+
+    async def _judge(self) -> None:
+        """Everybody is down."""
+        script, troupe = self.script, self.troupe
+        troupe.read_logs()
+        culpable = [*script.liars, *script.amnesiacs]
+        judge_accusations(troupe.accused, culpable, script.expect.accused, self.correct())
+        logs = [
+            await trio.to_thread.run_sync(read_log, member, troupe.home(member).data_path, troupe.genesis)
+            for member in range(script.n)
+            if member not in script.liars
+        ]
+        judge(logs, (), equal=False)  # with those that had forgotten: they run correct code
+        owing = [log for log in logs if log.member not in script.amnesiacs]
+        judge(owing, self.acknowledged, equal=script.expect.executed)
+        self._say(f"{len(logs)} logs verified, height {len(owing[0].blocks) - 1}, {len(owing[0].entries)} entries")
+
+    # ---- what steps need
+
+    async def status(self) -> dict[int, NodeStatus]:
+        """What members that answer say of themselves."""
+        client = next(iter(self._clients.values()))
+        answers = await client.status_all(timeout_s=STATUS_S)
+        return {member: item for member, item in answers.items() if isinstance(item, NodeStatus)}
+
+    async def _everybody_linked(self) -> None:
+        with trio.move_on_after(READY_S):
+            while True:
+                self.troupe.check_alive()
+                status = await self.status()
+                if len(status) == self.script.n and all(
+                    peer.connected for item in status.values() for peer in item.peers
+                ):
+                    return
+                await trio.sleep(POLL_S)
+        raise Failed(f"not everybody is linked in {READY_S:.0f} s\n{self.troupe.last_words()}")
+
+    def chosen(self, step: Step) -> list[int]:
+        """The members that a step is about; all, where it names none."""
+        return list(step.members) or list(range(self.script.n))
+
+    def submit(self, client: int) -> None:
+        """A fresh record of this client's, in the background."""
+        assert self._nursery is not None, "on stage"
+        self.submitted += 1
+        self._nursery.start_soon(self._submit, client, b"%d/%d" % (client, self.submitted))
+
+    async def _submit(self, client: int, record: bytes) -> None:
+        """Until it has an outcome, however long that takes."""
+        try:
+            ids: list[bytes] = []
+            result = await self._clients[client].submit(
+                (application_operation(append(record)),),
+                timeout_s=self.deadline_s(),
+                on_signed=lambda transaction: ids.append(transaction.id),
+            )
+        except (Refused, OutcomeUnknown) as error:
+            self._failures.append(f"a submission of client {client} failed: {error}")
+            return
+        if result.code:
+            self._failures.append(f"a submission of client {client} was rejected: {result.code}")
+        self.acknowledged += ids
+
+    @asynccontextmanager
+    async def standing_still(self) -> AsyncIterator[None]:
+        """What is done within takes no time of the play's."""
+        before = trio.current_time()
+        yield
+        self._stood_still += trio.current_time() - before
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+# ---- words
+
+
+async def _submit(play: RealPlay, step: Step) -> None:
+    for _ in range(step.count):
+        play.submit(step.client)
+        await trio.sleep(step.every_ms / 1000 * play.stretch)
+
+
+async def _resubmit(play: RealPlay, step: Step) -> None:
+    """The client library does it."""
+
+
+async def _crash(play: RealPlay, step: Step) -> None:
+    async with play.standing_still():
+        await play.troupe.kill(*play.chosen(step))
+
+
+async def _stop(play: RealPlay, step: Step) -> None:
+    async with play.standing_still():
+        await play.troupe.stop(*play.chosen(step))
+
+
+async def _start(play: RealPlay, step: Step) -> None:
+    async with play.standing_still():
+        await play.troupe.start(*play.chosen(step))
+
+
+async def _pause(play: RealPlay, step: Step) -> None:
+    for member in play.chosen(step):
+        play.troupe.pause(member)
+
+
+async def _resume(play: RealPlay, step: Step) -> None:
+    for member in play.chosen(step):
+        play.troupe.resume(member)
+
+
+async def _copy(play: RealPlay, step: Step) -> None:
+    for member in play.chosen(step):
+        play.troupe.copy_data(member)
+
+
+async def _put_back(play: RealPlay, step: Step) -> None:
+    await _with_another_disk(play, step, play.troupe.put_data_back)
+
+
+async def _wipe(play: RealPlay, step: Step) -> None:
+    await _with_another_disk(play, step, play.troupe.wipe_data)
+
+
+async def _with_another_disk(play: RealPlay, step: Step, exchange: Callable[[int], None]) -> None:
+    async with play.standing_still():
+        await play.troupe.kill(*play.chosen(step))
+        for member in play.chosen(step):
+            exchange(member)
+        await play.troupe.start(*play.chosen(step))
+
+
+async def _cut(play: RealPlay, step: Step) -> None:
+    for member in step.members:
+        for other in step.to or [other for other in range(play.script.n) if other not in step.members]:
+            play.wires.sky.cut(member, other)
+            play.wires.sky.cut(other, member)
+
+
+async def _one_way_cut(play: RealPlay, step: Step) -> None:
+    for member in step.members:
+        for other in step.to:
+            play.wires.sky.cut(member, other)
+
+
+async def _join(play: RealPlay, _: Step) -> None:
+    play.wires.sky.join()
+
+
+async def _weather(play: RealPlay, step: Step) -> None:
+    play.wires.sky.weather = proxy.Weather(step.delay_max_ms / 1000 * play.stretch, step.loss)
+
+
+async def _fair(play: RealPlay, _: Step) -> None:
+    play.wires.sky.weather = proxy.FAIR
+    play.wires.sky.join()
+    for member in range(play.script.n):
+        play.troupe.resume(member)
+    async with play.standing_still():
+        await play.troupe.start(*range(play.script.n))
+
+
+async def _height_at_most(play: RealPlay, step: Step) -> None:
+    async with play.standing_still():
+        status = await play.status()
+    highest = max((item.committed for i, item in status.items() if i in play.correct()), default=0)
+    if highest > step.height:
+        raise Failed(f"height {highest} was reached where {step.height} was the most")
+
+
+async def _height_at_least(play: RealPlay, step: Step) -> None:
+    members = step.members or play.correct()
+    with trio.move_on_after(LATE_S):
+        async with play.standing_still():
+            while True:
+                status = await play.status()
+                if all(i in status and status[i].executed >= step.height for i in members):
+                    return
+                await trio.sleep(POLL_S)
+    stand = ", ".join(f"n{i} {status[i].executed if i in status else 'silent'}" for i in members)
+    raise Failed(f"height {step.height} is not reached: {stand}")
+
+
+ACTIONS: dict[str, Callable[[RealPlay, Step], Awaitable[None]]] = {
+    "submit": _submit,
+    "resubmit": _resubmit,
+    "crash": _crash,
+    "stop": _stop,
+    "start": _start,
+    "pause": _pause,
+    "resume": _resume,
+    "copy disk": _copy,
+    "put disk back": _put_back,
+    "wipe disk": _wipe,
+    "cut": _cut,
+    "one-way cut": _one_way_cut,
+    "join": _join,
+    "weather": _weather,
+    "fair": _fair,
+    "height at most": _height_at_most,
+    "height at least": _height_at_least,
+}
+"""The words of words.WORDS."""

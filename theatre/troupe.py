@@ -1,0 +1,263 @@
+"""The members as processes: their homes in one directory, their wires, their logs; and that none outlives the play."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from bftnode.node.home import Home, create_home, install_genesis
+from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
+from simulations.script import LiarScript, Script
+from theatre.proxy import Wires
+
+END_S = 15.0
+"""How long a member may take to end after SIGTERM (its own grace is 5 s), or to be gone after SIGKILL."""
+
+START_S = 60.0
+"""How long a member may take to say node_started."""
+
+POLL_S = 0.02
+
+LAST_LINES = 5
+
+
+class Failed(Exception):
+    """The play did not go as its script promises; a sentence."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has. One that is taken before its daemon binds it ends that daemon, and the play with it."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Troupe:
+    """Homes node0.. under `path`, in the order of the genesis, so node i is member i. `close` ends every process."""
+
+    def __init__(self, path: Path, script: Script, administrators: list[str], timing: Mapping[str, int]) -> None:
+        self.path = path
+        self._script = script
+        self._timing = timing
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._paused: dict[int, None] = {}
+        self._unmasked: dict[int, None] = {}
+        self._read_to: dict[int, int] = {}
+        self.accused: dict[tuple[int, int], str] = {}  # (by, culprit) -> what is proved, out of the members' logs
+        ports = free_ports(2 * script.n)
+        made = []
+        for i in range(script.n):
+            home = path / f"made{i}"
+            addresses = [f"127.0.0.1:{port}" for port in ports[2 * i : 2 * i + 2]]
+            made.append((create_home(home, f"org{i}", *addresses), home))
+        made.sort(key=lambda item: item[0].public_key)
+        for i, (_, home) in enumerate(made):
+            home.rename(path / f"node{i}")
+        parameters = ParametersFile(block_transactions_max=3, checkpoint_interval=4, window=script.window)
+        self.genesis: Genesis = make_genesis("theatre", "log", administrators, [item for item, _ in made], parameters)
+        self.own_ports = {i: int(member.peer_address.split(":")[1]) for i, (member, _) in enumerate(made)}
+
+    def home(self, member: int) -> Home:
+        return Home(self.path / f"node{member}")
+
+    def install(self, wires: Wires) -> None:
+        """To everybody a genesis with the addresses at which it reaches the others."""
+        for i in range(self._script.n):
+            members = [
+                msgspec.structs.replace(item, peer_address=f"127.0.0.1:{wires.port(i, j, self.own_ports[j])}")
+                for j, item in enumerate(self.genesis.members)
+            ]
+            install_genesis(self.home(i), msgspec.structs.replace(self.genesis, members=members))
+
+    # ---- processes
+
+    def is_up(self, member: int) -> bool:
+        return member in self._processes
+
+    def is_paused(self, member: int) -> bool:
+        return member in self._paused
+
+    def launch(self, member: int) -> None:
+        """Without waiting for it."""
+        liar = self._script.liars.get(member)
+        home = str(self.home(member).path)
+        if liar is None:
+            command = ["bftnode", "run", "--home", home]
+        else:
+            command = ["theatre.malicious", "--home", home, *self._disguise(member, liar)]
+        environment = {f"BFTNODE_{name.upper().replace('.', '__')}": str(value) for name, value in self._timing.items()}
+        with open(self._log_path(member), "ab") as log:
+            self._processes[member] = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "BFTNODE_NODE__LOG_FORMAT": "json", **environment},
+                start_new_session=True,  # Ctrl-C is for the play, which then ends them
+            )
+
+    def _disguise(self, member: int, liar: LiarScript) -> Iterator[str]:
+        for name in liar.behaviours:
+            yield from ("--behaviour", name)
+        yield from ("--dice", f"{self._script.seed}/script liar {member}")
+        if liar.from_ms and member not in self._unmasked:
+            yield "--in-disguise"
+
+    def unmask(self, member: int) -> None:
+        """A liar is one from now on."""
+        self._unmasked[member] = None
+        if member in self._processes:
+            self._processes[member].send_signal(signal.SIGUSR1)
+
+    async def start(self, *members: int) -> None:
+        """Those that are down; until each says node_started. Raises Failed."""
+        fresh = [member for member in members if member not in self._processes]
+        before = {member: self._starts(member) for member in fresh}
+        for member in fresh:
+            self.launch(member)
+        with trio.move_on_after(START_S):
+            for member in fresh:
+                while self._starts(member) == before[member]:
+                    self.check_alive()
+                    await trio.sleep(POLL_S)
+            return
+        raise Failed(f"not started in {START_S:.0f} s\n{self.last_words()}")
+
+    def _starts(self, member: int) -> int:
+        log = self._log_path(member)
+        return log.read_bytes().count(b'"node_started"') if log.exists() else 0
+
+    async def kill(self, *members: int) -> None:
+        """kill -9, all of them at once; until they are gone."""
+        await self._end(members, signal.SIGKILL)
+
+    async def stop(self, *members: int) -> None:
+        """SIGTERM; until they are gone. Raises Failed for one that does not end, or not in order."""
+        for member, code in (await self._end(members, signal.SIGTERM)).items():
+            if code:
+                raise Failed(f"n{member} ended with exit code {code} after SIGTERM\n{self.last_words()}")
+
+    async def _end(self, members: tuple[int, ...], number: signal.Signals) -> dict[int, int]:
+        ending = {member: self._processes.pop(member) for member in members if member in self._processes}
+        codes: dict[int, int] = {}
+        try:
+            for member, process in ending.items():
+                process.send_signal(number)
+                if self._paused.pop(member, 0) is None:
+                    process.send_signal(signal.SIGCONT)
+            with trio.move_on_after(END_S):
+                while True:
+                    codes = {member: code for member, item in ending.items() if (code := item.poll()) is not None}
+                    if len(codes) == len(ending):
+                        break
+                    await trio.sleep(POLL_S)
+        finally:
+            for process in ending.values():
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        if len(codes) < len(ending):
+            raise Failed(f"{sorted(set(ending) - set(codes))} did not end in {END_S:.0f} s after {number.name}")
+        return codes
+
+    def pause(self, member: int) -> None:
+        if member in self._processes:
+            self._processes[member].send_signal(signal.SIGSTOP)
+            self._paused[member] = None
+
+    def resume(self, member: int) -> None:
+        if self._paused.pop(member, 0) is None:
+            self._processes[member].send_signal(signal.SIGCONT)
+
+    def check_alive(self) -> None:
+        """Raises Failed where a member ended by itself."""
+        for member, process in self._processes.items():
+            if process.poll() is not None:
+                raise Failed(f"n{member} ended by itself, exit code {process.returncode}\n{self.last_words()}")
+
+    def close(self) -> None:
+        """kill -9 to all that still run."""
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        self._processes.clear()
+
+    # ---- disks
+
+    def copy_data(self, member: int) -> None:
+        """A copy of what a power cut would leave: the process stands still meanwhile."""
+        running = self.is_up(member) and not self.is_paused(member)
+        if running:
+            self._processes[member].send_signal(signal.SIGSTOP)
+        try:
+            shutil.rmtree(self._image_path(member), ignore_errors=True)
+            shutil.copytree(self.home(member).data_path, self._image_path(member))
+        finally:
+            if running:
+                self._processes[member].send_signal(signal.SIGCONT)
+
+    def put_data_back(self, member: int) -> None:
+        """Raises Failed where there is no copy. The member is down."""
+        if not self._image_path(member).exists():
+            raise Failed(f"no copy of n{member}'s disk was kept")
+        shutil.rmtree(self.home(member).data_path)
+        shutil.copytree(self._image_path(member), self.home(member).data_path)
+
+    def wipe_data(self, member: int) -> None:
+        """The member is down."""
+        shutil.rmtree(self.home(member).data_path)
+        self.home(member).data_path.mkdir(mode=0o700)
+
+    def _image_path(self, member: int) -> Path:
+        return self.path / f"image{member}"
+
+    # ---- logs
+
+    def _log_path(self, member: int) -> Path:
+        return self.path / f"log{member}"
+
+    def read_logs(self) -> None:
+        """Take over what the members' logs say anew of accusations."""
+        for member in range(self._script.n):
+            if not self._log_path(member).exists():
+                continue
+            with open(self._log_path(member), "rb") as log:
+                log.seek(self._read_to.get(member, 0))
+                whole, _, _ = log.read().rpartition(b"\n")
+            self._read_to[member] = self._read_to.get(member, 0) + len(whole) + bool(whole)
+            for line in whole.splitlines():
+                event = _event(line)
+                if event.get("event") == "accusation":
+                    self.accused[member, int(event["culprit"])] = str(event["proved"])
+
+    def last_words(self) -> str:
+        words = []
+        for member in range(self._script.n):
+            if self._log_path(member).exists():
+                lines = self._log_path(member).read_text(errors="replace").splitlines()[-LAST_LINES:]
+                words += [f"  n{member}: {line}" for line in lines]
+        return "\n".join(words)
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """A line cut short by kill -9, or a traceback, is no event."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if type(event) is dict else {}

@@ -1,0 +1,121 @@
+"""What of a scenario file has a form on real processes, and why the rest has none.
+
+Everything is named here: a word, a field or a behaviour that is in no table is new, and has no form *yet*; a scenario
+that uses it is not played, and told so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from typing import Any
+
+from simulations.script import Expect, LiarScript, Script, Step
+
+FORMLESS_WORDS = {
+    "slow disk": "the disk below LMDB is this machine's: nothing in user space makes its writes slow",
+    "late writes": "when the kernel writes is its own affair, and kill -9 loses nothing that was handed to it",
+    "clock": "the members of one machine have one clock",
+    "drift": "the members of one machine have one clock",
+    "crash in write": "kill -9 comes between a process's instructions; that power fails in a write needs another disk",
+    "tear write": "kill -9 tears nothing that was handed to the kernel; that needs another disk",
+    "fill disk": "the members of one machine share one disk",
+    "free disk": "the members of one machine share one disk",
+}
+
+WORDS = {
+    "submit": "by the real client library, which speaks to every member that it reaches: `members` picks nobody",
+    "resubmit": "nothing to do: the client library repeats what has no outcome by itself",
+    "crash": "kill -9, and its end is waited for",
+    "stop": "SIGTERM, and its end is waited for",
+    "start": "a new process; the play's clock stands still until it says node_started",
+    "pause": "SIGSTOP",
+    "resume": "SIGCONT",
+    "copy disk": "SIGSTOP, copy of the data directory, SIGCONT",
+    "put disk back": "kill -9, the copy in place of the data directory, start",
+    "wipe disk": "kill -9, an empty data directory, start",
+    "cut": "the proxy forwards nothing between them until `join`; what was sent waits, as TCP has it",
+    "one-way cut": "the same in one direction; connections that are made meanwhile get nowhere",
+    "join": "the proxy forwards again, what waited first",
+    "weather": "delay and loss of pieces of TCP streams; duplicates and reordering TCP hides from its users",
+    "fair": "no more delay, loss or cuts; who is down is started",
+    "height at most": "by the members' own status",
+    "height at least": "by the members' own status, which may come LATE_S late",
+}
+
+FIELDS: dict[type, frozenset[str]] = {
+    Step: frozenset(
+        (
+            "at_ms",
+            "do",
+            "members",
+            "to",
+            "count",
+            "every_ms",
+            "client",
+            "ms",
+            "loss",
+            "duplicate",
+            "delay_max_ms",
+            "height",
+        )
+    ),
+    LiarScript: frozenset(("behaviours", "from_ms")),
+    Expect: frozenset(("executed", "within_ms", "view_at_least", "view_at_most", "accused")),
+    Script: frozenset(("story", "covers", "step", "n", "window", "seed", "liars", "amnesiacs", "expect")),
+}
+"""Fields that mean something here; any other one that is set makes a scenario formless."""
+
+BEHAVIOURS = frozenset(
+    (
+        "equivocating primary",
+        "lying view change",
+        "silent",
+        "vote equivocator",
+        "selective",
+        "invalid signature",
+        "view spammer",
+        "flooder",
+        "replayer",
+        "run liar",
+        "fabricator",
+        "censor",
+    )
+)
+"""Behaviours that ask for nothing that theatre/malicious.py does not offer."""
+
+FORMLESS_BEHAVIOURS = {
+    "twins": "two processes of one identity: members keep the newest connection of each, so the two silence each other",
+}
+
+SCHEDULE = "it is a schedule in Python, which picks single messages: a proxy sees bytes under TLS"
+
+
+def why_formless(script: Script) -> str | None:
+    """Why it cannot be played by real processes, or None where it can."""
+    return next(_reasons(script), None)
+
+
+def _reasons(script: Script) -> Iterator[str]:
+    yield from _fields_of(script)
+    yield from _fields_of(script.expect)
+    for step in script.step:
+        if step.do in FORMLESS_WORDS:
+            yield f"{step.do!r}: {FORMLESS_WORDS[step.do]}"
+        elif step.do not in WORDS:
+            yield f"{step.do!r} has no form on real processes yet"
+        yield from _fields_of(step)
+    for _, liar in sorted(script.liars.items()):
+        for name in liar.behaviours:
+            if name in FORMLESS_BEHAVIOURS:
+                yield f"{name!r}: {FORMLESS_BEHAVIOURS[name]}"
+            elif name not in BEHAVIOURS:
+                yield f"behaviour {name!r} has no form on real processes yet"
+        yield from _fields_of(liar)
+
+
+def _fields_of(item: Any) -> Iterator[str]:
+    for one in fields(item):
+        if one.name in FIELDS[type(item)]:
+            continue
+        usual = one.default_factory() if one.default_factory is not MISSING else one.default
+        if getattr(item, one.name) != usual:
+            yield f"{type(item).__name__}.{one.name} has no form on real processes yet"
