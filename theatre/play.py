@@ -137,8 +137,11 @@ class RealPlay:
 
     async def _until(self, ms: int) -> None:
         """The script's time, which may stand still meanwhile."""
-        while (left_s := self._curtain + self._stood_still + ms / 1000 * self.stretch - trio.current_time()) > 0:
-            await trio.sleep(left_s)
+        while True:
+            due = self._curtain + self._stood_still + ms / 1000 * self.stretch
+            if trio.current_time() >= due:
+                return
+            await trio.sleep_until(due)
 
     async def _unmask_at(self, member: int, ms: int) -> None:
         await self._until(ms)
