@@ -57,6 +57,8 @@ def run_real(names: Sequence[str], *, everything: bool, quiet: bool) -> int:
         table.append(Seen(name, f"has no meaning there: {SCHEDULE}", False, 0.0))
         print(_row(table[-1]))
     if len(table) > 1:
+        if not quiet:
+            print("\n" + "\n".join(_row(seen) for seen in table))
         held = sum(1 for seen in table if seen.verdict == "held")
         failed = [seen.name for seen in table if seen.failed]
         print(f"{held} held, {len(failed)} failed, {len(table) - held - len(failed)} have no meaning there")
@@ -73,7 +75,7 @@ def _path_of(name: str) -> Path:
 
 
 def _row(seen: Seen) -> str:
-    return f"{seen.name:28} {seen.verdict} {seen.seconds:6.1f} s"
+    return f"{seen.name:28} {seen.seconds:6.1f} s  {seen.verdict}"
 
 
 def play(name: str, script: Script, *, quiet: bool = True) -> Seen:

@@ -252,6 +252,10 @@ class RealPlay:
             self._failures.append(f"a submission of client {client} was rejected: {result.code}")
         self.acknowledged += ids
 
+    def rest(self, step: Step) -> list[int]:
+        """`to`, or everybody but `members`, where it is left out."""
+        return list(step.to) or [member for member in range(self.script.n) if member not in step.members]
+
     @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[None]:
         """What is done within takes no time of the play's."""
@@ -327,7 +331,7 @@ async def _with_another_disk(play: RealPlay, step: Step, exchange: Callable[[int
 
 async def _cut(play: RealPlay, step: Step) -> None:
     for member in step.members:
-        for other in step.to or [other for other in range(play.script.n) if other not in step.members]:
+        for other in play.rest(step):
             play.wires.sky.cut(member, other)
             play.wires.sky.cut(other, member)
 
@@ -343,12 +347,15 @@ async def _join(play: RealPlay, _: Step) -> None:
 
 
 async def _weather(play: RealPlay, step: Step) -> None:
-    play.wires.sky.weather = proxy.Weather(step.delay_max_ms / 1000 * play.stretch, step.loss)
+    weather = proxy.Weather(step.delay_max_ms / 1000 * play.stretch, step.loss)
+    if step.members:
+        play.wires.sky.own_weather |= {(member, to): weather for member in step.members for to in play.rest(step)}
+    else:
+        play.wires.sky.weather = weather
 
 
 async def _fair(play: RealPlay, _: Step) -> None:
-    play.wires.sky.weather = proxy.FAIR
-    play.wires.sky.join()
+    play.wires.sky.clear()
     for member in range(play.script.n):
         play.troupe.resume(member)
     async with play.standing_still():

@@ -41,6 +41,7 @@ class Sky:
 
     dice: Random
     weather: Weather = FAIR
+    own_weather: dict[tuple[int, int], Weather] = field(default_factory=dict)  # (from, to): instead of the common one
     cuts: dict[tuple[int, int], None] = field(default_factory=dict)  # (from, to): nothing passes
     changed: trio.Event = field(default_factory=trio.Event)
 
@@ -58,9 +59,15 @@ class Sky:
         while (sender, receiver) in self.cuts:
             await self.changed.wait()
 
-    def delay_s(self) -> float | None:
+    def clear(self) -> None:
+        """No more delay, loss or cuts."""
+        self.weather = FAIR
+        self.own_weather.clear()
+        self.join()
+
+    def delay_s(self, sender: int, receiver: int) -> float | None:
         """How long the next piece takes; None: the connection is reset."""
-        weather, delay_s = self.weather, 0.0
+        weather, delay_s = self.own_weather.get((sender, receiver), self.weather), 0.0
         if weather.delay_max_s:
             delay_s += self.dice.uniform(0.0, weather.delay_max_s)
         losses = 0
@@ -111,7 +118,7 @@ class Wire:
                 async with send:
                     due = 0.0
                     while piece := await _bytes_of(source):
-                        delay_s = self._sky.delay_s()
+                        delay_s = self._sky.delay_s(sender, receiver)
                         if delay_s is None:
                             nursery.cancel_scope.cancel()
                             return

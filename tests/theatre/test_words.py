@@ -1,0 +1,66 @@
+"""What has a form on real processes is a decision that stands in a table, for everything that a file can say."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from simulations.adversaries import BEHAVIOURS
+from simulations.script import ACTIONS, Expect, LiarScript, Script, Step
+from theatre import play, words
+from theatre.words import why_formless
+
+PLAIN = Script(story="Nothing happens.", covers=(), step=(Step(at_ms=0, do="submit"),))
+
+
+def test_every_word_is_in_exactly_one_table() -> None:
+    """A new word of the simulator has to be thought about here."""
+    tables = [frozenset(words.WORDS), frozenset(words.FORMLESS_WORDS), words.WORDS_NOT_YET]
+    for word in ACTIONS:
+        assert sum(word in table for table in tables) == 1, word
+
+
+def test_every_word_with_a_form_is_played() -> None:
+    """The table of meanings and the table of actions are of the same words."""
+    assert list(words.WORDS) == list(play.ACTIONS)
+
+
+@pytest.mark.parametrize("kind", [Step, LiarScript, Expect, Script])
+def test_every_field_is_in_a_table(kind: type) -> None:
+    """A new field of the simulator has to be thought about here."""
+    known = words.FIELDS[kind] | words.FIELDS_NOT_YET[kind]
+    assert [item.name for item in fields(kind) if item.name not in known] == []
+
+
+def test_every_behaviour_is_in_exactly_one_table() -> None:
+    """A new behaviour of the simulator has to be thought about here."""
+    tables = [words.BEHAVIOURS, frozenset(words.FORMLESS_BEHAVIOURS), words.BEHAVIOURS_NOT_YET]
+    for name in BEHAVIOURS:
+        assert sum(name in table for table in tables) == 1, name
+
+
+@pytest.mark.parametrize("word", sorted(words.FORMLESS_WORDS))
+def test_a_word_without_a_form_says_why(word: str) -> None:
+    """The reason is the table's."""
+    script = replace(PLAIN, step=(*PLAIN.step, Step(at_ms=1, do=word)))
+    assert why_formless(script) == f"{word!r}: {words.FORMLESS_WORDS[word]}"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (replace(PLAIN, step=(Step(at_ms=0, do="clog"),)), "'clog' has no form on real processes yet"),
+        (replace(PLAIN, liars={0: LiarScript(("framer",))}), "behaviour 'framer' has no form on real processes yet"),
+        (replace(PLAIN, liars={0: LiarScript(("twins",))}), f"'twins': {words.FORMLESS_BEHAVIOURS['twins']}"),
+    ],
+)
+def test_what_has_no_form_yet_says_so(script: Script, reason: str) -> None:
+    """A scenario that needs it is not played."""
+    assert why_formless(script) == reason
+
+
+def test_a_field_without_a_form_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field counts where it is set, and only there."""
+    monkeypatch.setitem(words.FIELDS, Step, words.FIELDS[Step] - {"height"})
+    assert why_formless(PLAIN) is None
+    script = replace(PLAIN, step=(Step(at_ms=0, do="submit", height=1),))
+    assert why_formless(script) == "Step.height has no form on real processes yet"
