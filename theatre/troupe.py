@@ -34,15 +34,22 @@ class Failed(Exception):
     """The play did not go as its script promises; a sentence."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has. One that is taken before its daemon binds it ends that daemon, and the play with it."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
+class Ports:
+    """Ports of loopback that are kept for daemons which come and go, until `close`.
+
+    A socket that is bound with SO_REUSEADDR and does not listen lets another one that asks for its port by number have
+    it, and keeps the kernel from giving it to one that asks for any: to wires, clients, and whoever else is there.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._sockets = [socket.socket() for _ in range(count)]
+        for one in self._sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
+        self.numbers = [int(one.getsockname()[1]) for one in self._sockets]
+
+    def close(self) -> None:
+        for one in self._sockets:
             one.close()
 
 
@@ -58,7 +65,8 @@ class Troupe:
         self._unmasked: dict[int, None] = {}
         self._read_to: dict[int, int] = {}
         self.accused: dict[tuple[int, int], str] = {}  # (by, culprit) -> what is proved, out of the members' logs
-        ports = free_ports(2 * script.n)
+        self._ports = Ports(2 * script.n)
+        ports = self._ports.numbers
         made = []
         for i in range(script.n):
             home = path / f"made{i}"
@@ -190,12 +198,13 @@ class Troupe:
                 raise Failed(f"n{member} ended by itself, exit code {process.returncode}\n{self.last_words()}")
 
     def close(self) -> None:
-        """kill -9 to all that still run."""
+        """kill -9 to all that still run; their ports are anybody's again."""
         for process in self._processes.values():
             process.kill()
         for process in self._processes.values():
             process.wait()
         self._processes.clear()
+        self._ports.close()
 
     # ---- disks
 
