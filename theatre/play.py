@@ -330,6 +330,10 @@ async def _with_another_disk(play: RealPlay, step: Step, exchange: Callable[[int
         await play.troupe.start(*play.chosen(step))
 
 
+async def _late_writes(play: RealPlay, step: Step) -> None:
+    """The daemons do it (driver.BEHIND_MS_MAX)."""
+
+
 async def _cut(play: RealPlay, step: Step) -> None:
     for member in step.members:
         for other in play.rest(step):
@@ -395,6 +399,7 @@ ACTIONS: dict[str, Callable[[RealPlay, Step], Awaitable[None]]] = {
     "copy disk": _copy,
     "put disk back": _put_back,
     "wipe disk": _wipe,
+    "late writes": _late_writes,
     "cut": _cut,
     "one-way cut": _one_way_cut,
     "join": _join,

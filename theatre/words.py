@@ -12,7 +12,6 @@ from simulations.script import Expect, LiarScript, Script, Step
 
 FORMLESS_WORDS = {
     "slow disk": "the disk below LMDB is this machine's: nothing in user space makes its writes slow",
-    "late writes": "when the kernel writes is its own affair, and kill -9 loses nothing that was handed to it",
     "clock": "the members of one machine have one clock",
     "drift": "the members of one machine have one clock",
     "crash in write": "kill -9 comes between two system calls: what was handed to the kernel is written whole",
@@ -50,6 +49,7 @@ WORDS = {
     "copy disk": "SIGSTOP, copy of the data directory, SIGCONT",
     "put disk back": "kill -9, the copy in place of the data directory, start",
     "wipe disk": "kill -9, an empty data directory, start",
+    "late writes": "nothing to do: a daemon writes what promises nothing up to 100 ms late, and kill -9 loses it",
     "cut": "the proxy forwards nothing between them until `join`; what was sent waits, as TCP has it",
     "one-way cut": "the same in one direction; connections that are made meanwhile get nowhere",
     "join": "the proxy forwards again, what waited first",
