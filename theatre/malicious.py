@@ -29,10 +29,11 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind
 from bftnode.replica.core import Replica
-from bftnode.replica.position import Quarantine
+from bftnode.replica.position import Quarantine, Timing
 from bftnode.storage.store import Storage
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.liar import ACT_INTERVAL_MS, Behaviour, Letter, Liar
+from simulations.adversaries.trigger import ALWAYS, Trigger, Triggered
 
 LOG_BLOCKS_MAX = 1000
 """Blocks that a liar looks back at: all that a scenario makes. Of a longer log it knows the beginning."""
@@ -55,6 +56,10 @@ class DiskView:
             header, payload, certificate = item
             found.append((open_block(header, payload), certificate))
         return found
+
+    @property
+    def height(self) -> int:
+        return self._storage.height
 
     def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
         return self._storage.read_run(first)
@@ -85,9 +90,12 @@ class RealLiar:
 
     muted = False
 
-    def __init__(self, behaviours: Sequence[Behaviour], dice: Random, *, disguised: bool) -> None:
+    def __init__(
+        self, behaviours: Sequence[Behaviour], dice: Random, timing: Timing, *, disguised: bool = False
+    ) -> None:
         self._chosen = behaviours
         self._dice = dice
+        self.timing = timing
         self.disguised = disguised
         self.world = Later()
         self._replica: Replica | None = None
@@ -194,17 +202,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--behaviour", action="append", required=True, choices=sorted(BEHAVIOURS), metavar="NAME")
     parser.add_argument("--dice", default="script", help="what its random choices are seeded with")
     parser.add_argument("--in-disguise", action="store_true", help="correct until SIGUSR1")
+    parser.add_argument("--probability", type=float, default=1.0, help="of each message; see simulations' trigger.py")
+    parser.add_argument("--height", type=int, action="append", default=[], help="lie at this height only")
+    parser.add_argument("--view", type=int, action="append", default=[], help="lie in this view only")
+    parser.add_argument("--kind", action="append", default=[], choices=list(Kind.__members__), help="about these only")
     options = parser.parse_args(arguments)
     dice = Random(options.dice)
     behaviours = [BEHAVIOURS[name](dice) for name in options.behaviour]
-    mask = RealLiar(behaviours, Random(f"{options.dice}/acts"), disguised=options.in_disguise)
+    kinds = tuple(Kind[name] for name in options.kind)
+    trigger = Trigger(options.probability, tuple(options.height), tuple(options.view), kinds)
+    if trigger != ALWAYS:
+        behaviours = [Triggered(dice, trigger, item) for item in behaviours]
+    home = find_home(options.home, os.environ)
+    config = home.load_config(os.environ, {}).config
+    acts = Random(f"{options.dice}/acts")
+    mask = RealLiar(behaviours, acts, config.replica_timing(), disguised=options.in_disguise)
 
     def drop_disguise(*_: object) -> None:
         mask.disguised = False
 
     signal.signal(signal.SIGUSR1, drop_disguise)
-    home = find_home(options.home, os.environ)
-    return run_daemon(home, home.load_config(os.environ, {}).config, mask)
+    return run_daemon(home, config, mask)
 
 
 if __name__ == "__main__":

@@ -351,8 +351,23 @@ async def _join(play: RealPlay, _: Step) -> None:
     play.wires.sky.join()
 
 
+async def _clog(play: RealPlay, step: Step) -> None:
+    for member in step.members:
+        for other in play.rest(step):
+            play.wires.sky.clog(member, other, step.ms / 1000 * play.stretch)
+            play.wires.sky.clog(other, member, step.ms / 1000 * play.stretch)
+
+
+async def _line(play: RealPlay, step: Step) -> None:
+    for member in play.chosen(step):
+        if step.kbit_s:
+            play.wires.sky.bits_s[member] = step.kbit_s * 1000 / play.stretch
+        else:
+            play.wires.sky.bits_s.pop(member, None)
+
+
 async def _weather(play: RealPlay, step: Step) -> None:
-    weather = proxy.Weather(step.delay_max_ms / 1000 * play.stretch, step.loss)
+    weather = proxy.Weather(step.delay_max_ms / 1000 * play.stretch, step.tail_ms / 1000 * play.stretch, step.loss)
     if step.members:
         play.wires.sky.own_weather |= {(member, to): weather for member in step.members for to in play.rest(step)}
     else:
@@ -403,6 +418,8 @@ ACTIONS: dict[str, Callable[[RealPlay, Step], Awaitable[None]]] = {
     "cut": _cut,
     "one-way cut": _one_way_cut,
     "join": _join,
+    "clog": _clog,
+    "line": _line,
     "weather": _weather,
     "fair": _fair,
     "height at most": _height_at_most,

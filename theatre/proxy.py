@@ -6,6 +6,8 @@ addresses alone, which are no part of what a cluster is. What TCP makes of a fau
 - cut: in that direction nothing is forwarded; what was sent waits and arrives when the cut ends, as what TCP sends
   again does. Nothing is read meanwhile, so the sender's buffers fill. A connection that is begun in a cut gets no
   further than its first bytes, and ends by its members' deadlines.
+- clog: a cut that ends by itself.
+- narrow line: pieces leave one after the other at that speed, of all connections of a member together.
 - delay: each piece of bytes is held back by a random time, and those behind it wait: TCP does not reorder.
 - loss: a lost piece comes when TCP would have sent it again: after RETRANSMIT_S, twice that if it is lost again, and so
   on; after LOSSES_MAX losses the connection is reset.
@@ -29,6 +31,7 @@ class Weather:
     """What every piece of bytes goes through."""
 
     delay_max_s: float = 0.0
+    tail_s: float = 0.0  # mean of an exponential part on top
     loss: float = 0.0
 
 
@@ -43,7 +46,10 @@ class Sky:
     weather: Weather = FAIR
     own_weather: dict[tuple[int, int], Weather] = field(default_factory=dict)  # (from, to): instead of the common one
     cuts: dict[tuple[int, int], None] = field(default_factory=dict)  # (from, to): nothing passes
+    clogs: dict[tuple[int, int], float] = field(default_factory=dict)  # (from, to): nothing passes until then
+    bits_s: dict[int, float] = field(default_factory=dict)  # what a member's line carries, each way
     changed: trio.Event = field(default_factory=trio.Event)
+    _free_at: dict[tuple[int, str], float] = field(default_factory=dict)
 
     def cut(self, sender: int, receiver: int) -> None:
         self.cuts[sender, receiver] = None
@@ -54,15 +60,36 @@ class Sky:
         self.changed.set()
         self.changed = trio.Event()
 
+    def clog(self, sender: int, receiver: int, seconds: float) -> None:
+        """Nothing passes for so long."""
+        self.clogs[sender, receiver] = trio.current_time() + seconds
+
     async def passable(self, sender: int, receiver: int) -> None:
-        """Returns at once, or when the cut ends."""
-        while (sender, receiver) in self.cuts:
-            await self.changed.wait()
+        """Returns at once, or when cut and clog end."""
+        while True:
+            if (sender, receiver) in self.cuts:
+                await self.changed.wait()
+            elif (until := self.clogs.get((sender, receiver), 0.0)) > trio.current_time():
+                await trio.sleep_until(until)
+            else:
+                return
+
+    async def carried(self, sender: int, receiver: int, size: int) -> None:
+        """Takes as long as so many bytes take on the narrower of two lines, behind what is on them already."""
+        now = done = trio.current_time()
+        for line in ((sender, "out"), (receiver, "in")):
+            if (bits_s := self.bits_s.get(line[0])) is not None:
+                self._free_at[line] = max(now, self._free_at.get(line, 0.0)) + size * 8 / bits_s
+                done = max(done, self._free_at[line])
+        if done > now:
+            await trio.sleep_until(done)
 
     def clear(self) -> None:
-        """No more delay, loss or cuts."""
+        """No more delay, loss, cuts, clogs or narrow lines."""
         self.weather = FAIR
         self.own_weather.clear()
+        self.clogs.clear()
+        self.bits_s.clear()
         self.join()
 
     def delay_s(self, sender: int, receiver: int) -> float | None:
@@ -70,6 +97,8 @@ class Sky:
         weather, delay_s = self.own_weather.get((sender, receiver), self.weather), 0.0
         if weather.delay_max_s:
             delay_s += self.dice.uniform(0.0, weather.delay_max_s)
+        if weather.tail_s:
+            delay_s += self.dice.expovariate(1 / weather.tail_s)
         losses = 0
         while weather.loss and self.dice.random() < weather.loss:
             delay_s += RETRANSMIT_S * 2**losses
@@ -129,6 +158,7 @@ class Wire:
             nursery.start_soon(read)
             async for due, piece in receive:
                 await trio.sleep_until(due)
+                await self._sky.carried(sender, receiver, len(piece))
                 await self._sky.passable(sender, receiver)
                 self.bytes_passed += len(piece)
                 try:

@@ -122,6 +122,11 @@ class Troupe:
         for name in liar.behaviours:
             yield from ("--behaviour", name)
         yield from ("--dice", f"{self._script.seed}/script liar {member}")
+        if liar.probability < 1:
+            yield from ("--probability", str(liar.probability))
+        for flag, items in (("--height", liar.heights), ("--view", liar.views), ("--kind", liar.kinds)):
+            for item in items:
+                yield from (flag, str(item))
         if liar.from_ms and member not in self._unmasked:
             yield "--in-disguise"
 

@@ -13,7 +13,7 @@ from bftnode.storage.store import Storage
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.judges.court import kind_of
-from simulations.scenarios.stage import Stage
+from simulations.scenarios.stage import QUICK, Stage
 from theatre.malicious import RealLiar
 
 ME = 1
@@ -51,7 +51,7 @@ class Parrot(Behaviour):
 
 
 def masked(*behaviours: Behaviour, disguised: bool = False) -> tuple[RealLiar, Sink]:
-    mask, sink = RealLiar(behaviours, Random(1), disguised=disguised), Sink()
+    mask, sink = RealLiar(behaviours, Random(1), QUICK, disguised=disguised), Sink()
     storage = cast(Storage, None)  # these behaviours look at no disk
     assert mask.mouth(Stage(4).nodes[ME].replica, storage, sink) is mask
     return mask, sink
