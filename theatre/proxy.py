@@ -116,7 +116,6 @@ class Wire:
         self._dialler = dialler
         self._target = target
         self._port = port  # the target's own
-        self.bytes_passed = 0
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """For ever. Starts with the port that the dialler is to be told. Raises OSError if there is none."""
@@ -160,7 +159,6 @@ class Wire:
                 await trio.sleep_until(due)
                 await self._sky.carried(sender, receiver, len(piece))
                 await self._sky.passable(sender, receiver)
-                self.bytes_passed += len(piece)
                 try:
                     await sink.send_all(piece)
                 except trio.BrokenResourceError:

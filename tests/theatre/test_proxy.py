@@ -89,6 +89,36 @@ async def test_a_one_way_cut_lets_the_other_way_pass() -> None:
         assert await silent_for(far, 0.2)
 
 
+async def test_a_clog_ends_by_itself() -> None:
+    """What was sent meanwhile arrives then, and not before."""
+    sky = Sky(Random(1))
+    async with wired(sky) as (near, far):
+        began = trio.current_time()
+        sky.clog(NEAR, FAR, 0.2)
+        await near.send_all(b"late")
+        assert await exactly(far, 4) == b"late"
+        assert trio.current_time() - began >= 0.2
+
+
+async def test_a_narrow_line_takes_its_time() -> None:
+    """The narrower of the two ends decides, and what is behind waits for what is before it."""
+    sky = Sky(Random(1))
+    sky.bits_s |= {NEAR: 10_000_000, FAR: 800_000}
+    async with wired(sky) as (near, far):
+        began = trio.current_time()
+        await near.send_all(bytes(10_000))
+        await near.send_all(bytes(10_000))
+        await exactly(far, 20_000)
+        assert trio.current_time() - began >= 0.2
+
+
+def test_a_long_tail_comes_on_top() -> None:
+    """Exponential, of the mean that was asked for."""
+    sky = Sky(Random(1), Weather(tail_s=2.0))
+    drawn = [sky.delay_s(NEAR, FAR) or 0.0 for _ in range(10_000)]
+    assert 1.9 < sum(drawn) / len(drawn) < 2.1
+
+
 @pytest.mark.covers("W19")
 async def test_delay_keeps_the_order() -> None:
     """Pieces are held back, none overtakes another."""
