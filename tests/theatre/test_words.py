@@ -6,7 +6,7 @@ import pytest
 
 from simulations.adversaries import BEHAVIOURS
 from simulations.script import ACTIONS, Expect, LiarScript, Script, Step
-from theatre import play, words
+from theatre import actions, words
 from theatre.words import why_formless
 
 PLAIN = Script(story="Nothing happens.", covers=(), step=(Step(at_ms=0, do="submit"),))
@@ -21,7 +21,7 @@ def test_every_word_is_in_exactly_one_table() -> None:
 
 def test_every_word_with_a_form_is_played() -> None:
     """The table of meanings and the table of actions are of the same words."""
-    assert list(words.WORDS) == list(play.ACTIONS)
+    assert list(words.WORDS) == list(actions.ACTIONS)
 
 
 @pytest.mark.parametrize("kind", [Step, LiarScript, Expect, Script])
