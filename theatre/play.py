@@ -31,7 +31,7 @@ from theatre.verdict import judge, judge_accusations, read_log
 READY_S = 60.0
 """How long all members together may take until each is linked with every other."""
 
-EVIDENCE_S = 10.0
+EVIDENCE_S = 5.0
 """How late accusations may be in the logs after all is executed."""
 
 STATUS_S = 2.0

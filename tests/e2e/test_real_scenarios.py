@@ -28,7 +28,6 @@ PLAIN = Script(story="Two records.", covers=(), step=(Step(at_ms=100, do="submit
         pytest.param("minority-cut-off", marks=pytest.mark.covers("W17", "P17")),
         pytest.param("paused-primary", marks=pytest.mark.covers("T04", "V15")),
         pytest.param("disk-wiped", marks=pytest.mark.covers("D08", "K12")),
-        pytest.param("crash-in-recovery", marks=pytest.mark.covers("D02", "K12")),
     ],
 )
 def test_a_scenario_holds_on_real_processes(name: str) -> None:

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import pytest
 
 from simulations.adversaries import BEHAVIOURS
-from simulations.script import ACTIONS, Expect, LiarScript, Script, Step
+from simulations.catalogue import SCRIPTS
+from simulations.script import ACTIONS, Expect, LiarScript, Script, Step, load
 from theatre import actions, words
 from theatre.words import why_formless
 
@@ -59,6 +60,16 @@ def test_a_word_without_a_form_says_why(word: str) -> None:
 def test_what_has_no_form_yet_says_so(script: Script, reason: str) -> None:
     """A scenario that needs it is not played."""
     assert why_formless(script) == reason
+
+
+def test_what_is_not_asked_for_is_named_and_really_asked_there() -> None:
+    """Each exception is of a scenario that there is, and leaves everything else as its file has it."""
+    for name, (left_out, _) in words.MATTERS_OF_MILLISECONDS.items():
+        written = load(SCRIPTS / f"{name}.toml").expect
+        usual = getattr(Expect(), left_out)
+        assert getattr(written, left_out) != usual, name
+        assert words.asked(name, written) == replace(written, **{left_out: usual})
+    assert words.asked("another", Expect(accused=(1,))) == Expect(accused=(1,))
 
 
 def test_a_field_without_a_form_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
