@@ -25,11 +25,12 @@ from simulations.scenarios.stage import CLIENTS, QUICK
 from simulations.script import Script, Step
 from theatre.actions import ACTIONS
 from theatre.proxy import Wires
-from theatre.troupe import Failed, Troupe
+from theatre.troupe import START_EACH_S, START_S, Failed, Troupe
 from theatre.verdict import judge, judge_accusations, read_log
 
-READY_S = 60.0
-"""How long all members together may take until each is linked with every other."""
+READY_S = 30.0
+READY_EACH_S = 5.0
+"""How long members may take until each is linked with every other: so long, and so much more for each."""
 
 EVIDENCE_S = 5.0
 """How late accusations may be in the logs after all is executed."""
@@ -76,8 +77,10 @@ class RealPlay:
         """After so long it is over in any case."""
         script = self.script
         last = max((step.at_ms + step.count * step.every_ms for step in script.step), default=0)
-        restarts = sum(len(step.members) or script.n for step in script.step if step.do not in ("submit", "resubmit"))
-        return (last + script.expect.within_ms) / 1000 * self.stretch + 4 * READY_S + 20.0 * restarts
+        # Starts, ends and reads of status, with their own deadlines, come on top.
+        touched = sum(len(step.members) or script.n for step in script.step if step.do not in ("submit", "resubmit"))
+        beginning = READY_S + START_S + (READY_EACH_S + START_EACH_S) * script.n
+        return (last + script.expect.within_ms) / 1000 * self.stretch + beginning + START_S * touched
 
     async def run(self) -> None:
         """Raises Failed. Nothing of it lives on afterwards."""
@@ -213,7 +216,8 @@ class RealPlay:
         return {member: item for member, item in answers.items() if isinstance(item, NodeStatus)}
 
     async def _everybody_linked(self) -> None:
-        with trio.move_on_after(READY_S):
+        patience_s = READY_S + READY_EACH_S * self.script.n
+        with trio.move_on_after(patience_s):
             while True:
                 self.troupe.check_alive()
                 status = await self.status()
@@ -222,7 +226,7 @@ class RealPlay:
                 ):
                     return
                 await trio.sleep(POLL_S)
-        raise Failed(f"not everybody is linked in {READY_S:.0f} s\n{self.troupe.last_words()}")
+        raise Failed(f"not everybody is linked in {patience_s:.0f} s\n{self.troupe.last_words()}")
 
     def chosen(self, step: Step) -> list[int]:
         """The members that a step is about; all, where it names none."""

@@ -22,8 +22,9 @@ from theatre.proxy import Wires
 END_S = 15.0
 """How long a member may take to end after SIGTERM (its own grace is 5 s), or to be gone after SIGKILL."""
 
-START_S = 60.0
-"""How long a member may take to say node_started."""
+START_S = 30.0
+START_EACH_S = 5.0
+"""How long members that are started together may take to say node_started: so long, and so much more for each."""
 
 POLL_S = 0.02
 
@@ -142,13 +143,14 @@ class Troupe:
         before = {member: self._starts(member) for member in fresh}
         for member in fresh:
             self.launch(member)
-        with trio.move_on_after(START_S):
+        patience_s = START_S + START_EACH_S * len(fresh)
+        with trio.move_on_after(patience_s):
             for member in fresh:
                 while self._starts(member) == before[member]:
                     self.check_alive()
                     await trio.sleep(POLL_S)
             return
-        raise Failed(f"not started in {START_S:.0f} s\n{self.last_words()}")
+        raise Failed(f"not started in {patience_s:.0f} s\n{self.last_words()}")
 
     def _starts(self, member: int) -> int:
         log = self._log_path(member)
