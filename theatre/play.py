@@ -21,8 +21,9 @@ from bftnode.client.outcomes import OutcomeUnknown
 from bftnode.protocol.client_messages import NodeStatus
 from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.errors import Refused
-from simulations.scenarios.stage import CLIENTS, QUICK
+from simulations.scenarios.stage import CLIENTS
 from simulations.script import Script, Step
+from simulations.simulation import QUICK
 from theatre.actions import ACTIONS
 from theatre.proxy import Wires
 from theatre.troupe import START_EACH_S, START_S, Failed, Troupe

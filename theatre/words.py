@@ -140,6 +140,14 @@ MATTERS_OF_MILLISECONDS: dict[str, tuple[str, str]] = {
         "view_at_most",
         "n1 waits for a vote that comes again with STATUS; whether that comes before the timeout is not certain",
     ),
+    "opportunists": (
+        "accused",
+        "n1 hides a certificate only where it has counted few COMMITs, and what it has counted when is not certain",
+    ),
+    "two-new-views": (
+        "accused",
+        "n1's two NEW-VIEWs differ where it has heard of different VIEW-CHANGEs, and which come first is not certain",
+    ),
 }
 """By scenario, the expectation that is not asked for here, and why: the simulator's seed decides it there."""
 

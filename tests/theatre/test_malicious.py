@@ -13,7 +13,8 @@ from bftnode.storage.store import Storage
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.liar import Behaviour, Letter
 from simulations.judges.court import kind_of
-from simulations.scenarios.stage import QUICK, Stage
+from simulations.scenarios.stage import Stage
+from simulations.simulation import QUICK
 from theatre.malicious import RealLiar
 
 ME = 1
