@@ -162,6 +162,12 @@ def asked(name: str, expect: Expect) -> Expect:
     return replace(expect, **{left_out: getattr(Expect(), left_out)})
 
 
+LINE_KBIT_S_LEAST = 32
+"""A line that is narrower has no form: divided by the stretch, it carries less than the STATUS of three members with TLS
+around them. The simulator's line drops what waits for longer than five seconds; TCP queues it, and what would matter
+never comes."""
+
+
 def why_formless(script: Script) -> str | None:
     """Why it cannot be played by real processes, or None where it can."""
     return next(_reasons(script), None)
@@ -175,6 +181,8 @@ def _reasons(script: Script) -> Iterator[str]:
             yield f"{step.do!r}: {FORMLESS_WORDS[step.do]}"
         elif step.do not in WORDS:
             yield f"{step.do!r} {YET}"
+        elif step.do == "line" and 0 < step.kbit_s < LINE_KBIT_S_LEAST:
+            yield f"'line' of {step.kbit_s} kbit/s: STATUS alone fills it, and TCP drops nothing of what waits"
         yield from _fields_of(step)
     for _, liar in sorted(script.liars.items()):
         for name in liar.behaviours:
