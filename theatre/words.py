@@ -182,7 +182,7 @@ def _reasons(script: Script) -> Iterator[str]:
         elif step.do not in WORDS:
             yield f"{step.do!r} {YET}"
         elif step.do == "line" and 0 < step.kbit_s < LINE_KBIT_S_LEAST:
-            yield f"'line' of {step.kbit_s} kbit/s: STATUS alone fills it, and TCP drops nothing of what waits"
+            yield f"'line' of {step.kbit_s} kbit/s: STATUS alone fills it, and TCP drops nothing"
         yield from _fields_of(step)
     for _, liar in sorted(script.liars.items()):
         for name in liar.behaviours:

@@ -56,7 +56,7 @@ def test_a_word_without_a_form_says_why(word: str) -> None:
         ),
         (
             replace(PLAIN, step=(Step(at_ms=0, do="line", members=(0,), kbit_s=16),)),
-            "'line' of 16 kbit/s: STATUS alone fills it, and TCP drops nothing of what waits",
+            "'line' of 16 kbit/s: STATUS alone fills it, and TCP drops nothing",
         ),
         (replace(PLAIN, liars={0: LiarScript(("twins",))}), f"'twins': {words.FORMLESS_BEHAVIOURS['twins']}"),
     ],
