@@ -164,7 +164,7 @@ def asked(name: str, expect: Expect) -> Expect:
 
 LINE_KBIT_S_LEAST = 32
 """A narrower line has no form: divided by the stretch, it carries less than the STATUS of three members with TLS around
-them. The simulator's line drops what waits for longer than five seconds; TCP queues it, and what matters never comes."""
+them. The simulator's line drops what waits for over five seconds; TCP queues it, and what matters never comes."""
 
 
 def why_formless(script: Script) -> str | None:
