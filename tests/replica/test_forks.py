@@ -181,6 +181,26 @@ def test_a_later_view_may_commit_another_block_than_it_voted_to_commit() -> None
     assert (talk.height, talk.replica.position.halted) == (1, "")
 
 
+@pytest.mark.covers("O12", "X07", "N01")
+def test_a_correct_member_may_prepare_higher_on_the_branch_that_it_leaves() -> None:
+    """Why a COMMIT and a PREPARE of one view on two branches convict nobody (decision 010): up to f liars are enough to
+    make a correct member sign both. It PREPAREs three blocks of an equivocating primary; the others commit another block
+    at the first height, on which they go on: it follows, and COMMITs there below its last PREPARE."""
+    talk = Conversation(me=3)
+    left = talk.chain(3)
+    for block in left:
+        talk.propose(block)
+    right = [talk.block(transactions=[talk.transaction(data=b"right")])]
+    right.append(talk.block(right))
+    talk.votes(COMMIT, (0, 1, 2), right[0])
+    talk.answer_block(0, right[0])
+    assert talk.height == 1
+    talk.propose(right[1])
+    talk.votes(PREPARE, (0, 1, 2), right[1])
+    assert voted(talk.said, PREPARE) == [(0, block.seq, block.hash) for block in left]
+    assert voted(talk.said, COMMIT) == [(0, 2, right[1].hash)]
+
+
 @pytest.mark.covers("X03")
 def test_liars_can_fork_two_correct_members_and_stay_unnamed() -> None:
     """What decision 010 cannot prove yet, played: 0 and 1 commit one block with 2; to 3, in the same view, they show
