@@ -15,11 +15,12 @@ import trio
 from simulations.catalogue import SCRIPTS
 from simulations.scenarios import SCHEDULES
 from simulations.script import BadScript, Script, load
-from theatre.play import RealPlay
+from theatre.play import RealPlay, Tell
 from theatre.troupe import Failed
 from theatre.words import MATTERS_OF_MILLISECONDS, SCHEDULE, asked, why_formless
 
 EXIT_INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Seen(NamedTuple):
@@ -89,15 +90,12 @@ def play(name: str, script: Script, *, quiet: bool = True) -> Seen:
         if not quiet:
             print(f"{seconds:7.2f} s  {line}", flush=True)
 
-    path = Path(tempfile.mkdtemp(prefix="bftnode-theatre-"))
+    asked_for = replace(script, expect=asked(name, script.expect))
     began = time.monotonic()
     try:
-        asked_for = replace(script, expect=asked(name, script.expect))
-        trio.run(_until_signal, RealPlay(asked_for, path, tell), strict_exception_groups=True)
+        trio.run(_until_signal, asked_for, tell, strict_exception_groups=True)
     except Failed as failed:
         return Seen(name, f"FAILED {failed}", True, time.monotonic() - began)
-    finally:
-        shutil.rmtree(path)
     verdict = "held"
     if name in MATTERS_OF_MILLISECONDS:
         left_out, reason = MATTERS_OF_MILLISECONDS[name]
@@ -105,24 +103,30 @@ def play(name: str, script: Script, *, quiet: bool = True) -> Seen:
     return Seen(name, verdict, False, time.monotonic() - began)
 
 
-async def _until_signal(real: RealPlay) -> None:
+async def _until_signal(script: Script, tell: Tell) -> None:
+    """Play it in a directory of its own, which is gone afterwards whatever happens: signals are waited for before
+    there is anything that could be left behind."""
     failed: list[Failed] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            interrupted = False
+    interrupted = False
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        path = Path(tempfile.mkdtemp(prefix="bftnode-theatre-"))
+        try:
+            async with trio.open_nursery() as nursery:
 
-            async def listen() -> None:
-                nonlocal interrupted
-                async for _ in signals:
-                    interrupted = True
-                    nursery.cancel_scope.cancel()
+                async def listen() -> None:
+                    nonlocal interrupted
+                    async for _ in signals:
+                        interrupted = True
+                        nursery.cancel_scope.cancel()
 
-            nursery.start_soon(listen)
-            try:
-                await real.run()
-            except Failed as one:
-                failed.append(one)
-            nursery.cancel_scope.cancel()
+                nursery.start_soon(listen)
+                try:
+                    await RealPlay(script, path, tell).run()
+                except Failed as one:
+                    failed.append(one)
+                nursery.cancel_scope.cancel()
+        finally:
+            shutil.rmtree(path)
     if interrupted:
         raise Interrupted
     if failed:

@@ -70,7 +70,8 @@ class Sky:
             if (sender, receiver) in self.cuts:
                 await self.changed.wait()
             elif (until := self.clogs.get((sender, receiver), 0.0)) > trio.current_time():
-                await trio.sleep_until(until)
+                with trio.move_on_at(until):
+                    await self.changed.wait()
             else:
                 return
 

@@ -70,7 +70,7 @@ def test_what_has_no_meaning_there_is_told_and_is_no_failure(capsys: pytest.Capt
     assert "it is a schedule in Python" in told
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_whoever_interrupts_it_finds_nothing_left_behind(tmp_path: Path, number: signal.Signals) -> None:
     """No process, paused ones included, and no directory."""
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}

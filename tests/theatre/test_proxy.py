@@ -100,6 +100,17 @@ async def test_a_clog_ends_by_itself() -> None:
         assert trio.current_time() - began >= 0.2
 
 
+async def test_fair_weather_ends_a_clog_that_somebody_waits_in(autojump_clock: trio.testing.MockClock) -> None:
+    """Who waits for its end is not forgotten in it."""
+    sky = Sky(Random(1))
+    sky.clog(NEAR, FAR, 5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sky.passable, NEAR, FAR)
+        await trio.sleep(1)
+        sky.clear()
+    assert trio.current_time() == pytest.approx(1)
+
+
 async def test_a_narrow_line_takes_its_time() -> None:
     """The narrower of the two ends decides, and what is behind waits for what is before it."""
     sky = Sky(Random(1))
