@@ -614,7 +614,8 @@ class Agreement:
             return
         self._chain.connect(path)
         self._move_tip(path[-1])
-        floor = max(self.base[0], self._chain.height)
+        # Its log may have been behind (009) by more than a window: that was committed before the last was proposed.
+        floor = max(self.base[0], self._chain.height, last.seq - self._members.parameters.window)
         self.accepted = {item.block.seq: item.block.hash for item in path if item.block.seq >= floor}
 
     def speak_up(self) -> None:
