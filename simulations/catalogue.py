@@ -12,6 +12,8 @@ from simulations.scenarios import SCHEDULES
 from simulations.script import BadScript, Play, load
 
 SCRIPTS = Path(__file__).parent / "scenarios"
+SAFE = "safe, and everything that was asked for is done"
+SAFE_ONLY = "safe; that not everything is done was expected"
 
 
 _played: dict[str, tuple[str, ...]] = {}
@@ -24,6 +26,7 @@ class Scenario(NamedTuple):
     story: str
     covers: tuple[str, ...]
     perform: Callable[[], object]
+    ending: str = SAFE  # what is so where nothing is violated
 
     def play(self) -> None:
         """Raises Violation."""
@@ -48,10 +51,13 @@ def find(name: str) -> Scenario:
     schedule = SCHEDULES.get(name)
     if schedule is not None:
         story = (schedule.__doc__ or "").split("\n\n")[0]
-        return Scenario(name, " ".join(story.split()), schedule.covers, schedule.play)
+        return Scenario(
+            name, " ".join(story.split()), schedule.covers, schedule.play, getattr(schedule, "ENDING", SAFE)
+        )
     path = Path(name) if name.endswith(".toml") else SCRIPTS / f"{name}.toml"
     if not path.is_file():
         near = get_close_matches(name, names(), 1)
         raise BadScript(f"no scenario {name}" + (f"; {near[0]}?" if near else ": `list` shows their names"))
     script = load(path)
-    return Scenario(name, script.story, script.covers, lambda: Play(script).run())
+    ending = SAFE if script.expect.executed else SAFE_ONLY
+    return Scenario(name, script.story, script.covers, lambda: Play(script).run(), ending)

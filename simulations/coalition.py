@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import Records, append
 from bftnode.protocol import quorums
-from bftnode.protocol.forensics import Findings, investigate
+from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from simulations.adversaries import BEHAVIOURS
@@ -28,7 +28,7 @@ from simulations.node import Envelopes, Node
 from simulations.simulation import CHAIN, QUICK
 from simulations.swarm import CONSPIRACY
 from simulations.workload import FAR_AHEAD
-from simulations.world import World
+from simulations.world import Violation, World
 
 CLIENTS = 3
 FRAMERS = ("framer", "crooked certificate", "vote equivocator")
@@ -163,6 +163,7 @@ def silent(n: int, coalition: Sequence[int], seed: int) -> Came:
         cabal.nodes[member].start()
     came.recovered = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
     came.forked = _parted(cabal) is not None
+    _acquit(cabal)
     return came
 
 
@@ -189,6 +190,7 @@ def conspirators(
         cabal.submit(honest, 2, 0)
         came.detected = cabal.run(TOGETHER_MS, lambda: bool(cabal.judge.halted))
         _expose(cabal, came, one.disk, other.disk)
+    _acquit(cabal)
     return came
 
 
@@ -235,7 +237,22 @@ def split(n: int, coalition: Sequence[int], seed: int, *, part: int | None = Non
         # Copies that were cut off from each other are one member that lies, no more.
         asked += [*elsewhere, *cabal.submit(everybody, 2, 2)]
         came.live = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
+    _acquit(cabal)
     return came
+
+
+def _acquit(cabal: Cabal) -> None:
+    """Whatever came of it, all that honest members hold together convicts none of them. Raises Violation."""
+    testimonies = [testimony_of(cabal.nodes[member].disk) for member in cabal.honest]
+    together = Testimony(
+        headers=tuple(raw for one in testimonies for raw in one.headers),
+        certificates=tuple(item for one in testimonies for item in one.certificates),
+        new_views=tuple(raw for one in testimonies for raw in one.new_views),
+    )
+    findings = investigate(together, Testimony((), (), ()), cabal.members, cabal.keyring.verify)
+    framed = [culprit for culprit in findings.culprits if culprit.member not in cabal.coalition]
+    if framed:
+        raise Violation("framed", f"n{framed[0].member} is honest, and blamed for {framed[0].proved}")
 
 
 def _parted(cabal: Cabal) -> tuple[Node, Node] | None:

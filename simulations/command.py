@@ -187,15 +187,13 @@ def run(name: str, *, quiet: bool, report_to: Path | None = None) -> int:
     coverage.record(played())
     if report_to is not None:
         try:
-            report_to.write_text(
-                page(scenario.name, scenario.story, scenario.covers, str(violation or ""), recorder), encoding="utf-8"
+            drawn = page(
+                scenario.name, scenario.story, scenario.covers, str(violation or ""), scenario.ending, recorder
             )
+            report_to.write_text(drawn, encoding="utf-8")
         except OSError as error:
             print(f"error: {report_to}: {error.strerror}", file=sys.stderr)
             return 2
         print(f"drawn in {report_to}", file=sys.stderr)
-    print(
-        f"{scenario.name}: "
-        + (f"VIOLATED {violation}" if violation else "safe, and everything that was asked for is done")
-    )
+    print(f"{scenario.name}: " + (f"VIOLATED {violation}" if violation else scenario.ending))
     return 1 if violation else 0

@@ -89,7 +89,7 @@ class Recorder(Listener):
         return found
 
 
-def page(name: str, story: str, covers: Sequence[str], violation: str, recorder: Recorder) -> str:
+def page(name: str, story: str, covers: Sequence[str], violation: str, ending: str, recorder: Recorder) -> str:
     """The page for what was recorded."""
     places = 1 + max((max(sent[1], sent[2]) for sent in recorder.messages), default=0)
     world = recorder.world
@@ -100,6 +100,7 @@ def page(name: str, story: str, covers: Sequence[str], violation: str, recorder:
         "story": story,
         "covers": list(covers),
         "violation": violation,
+        "ending": ending,
         "places": places,
         "ms": end_ms,
         "liars": sorted(set(liars)),

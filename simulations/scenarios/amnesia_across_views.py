@@ -3,6 +3,8 @@
 from simulations.coalition import split
 from simulations.scenarios.coalitions import expect_fork
 
+ENDING = "the log forked, as more than f can bring about; it was seen, and f+1 conspirators are named"
+
 covers = ("X03", "V02", "X07", "X10")
 
 

@@ -184,7 +184,7 @@ def test_a_later_view_may_commit_another_block_than_it_voted_to_commit() -> None
 @pytest.mark.covers("O12", "X07", "N01")
 def test_a_correct_member_may_prepare_higher_on_the_branch_that_it_leaves() -> None:
     """Why a COMMIT and a PREPARE of one view on two branches convict nobody (decision 010): up to f liars are enough to
-    make a correct member sign both. It PREPAREs three blocks of an equivocating primary; the others commit another block
+    make a correct member sign both. It PREPAREs three blocks of an equivocating primary; the others commit another one
     at the first height, on which they go on: it follows, and COMMITs there below its last PREPARE."""
     talk = Conversation(me=3)
     left = talk.chain(3)

@@ -5,9 +5,9 @@ from unittest.mock import patch
 
 import pytest
 
-from bftnode.protocol.forensics import Findings
+from bftnode.protocol.forensics import Culprit, Findings
 from simulations import coalition, guarantees
-from simulations.coalition import Cabal, conspirators, silent, split
+from simulations.coalition import Cabal, conspirators, framers, silent, split
 from simulations.command import main
 from simulations.guarantees import Cell, line
 from simulations.world import Violation
@@ -67,6 +67,22 @@ def test_a_question_that_no_run_asks_is_a_failure() -> None:
         assert any("a member that stops" in fault for fault in line(4, 2, range(2)).faults())
     with patch.object(guarantees, "split", of_one_kind):
         assert any("a fork across views" in fault for fault in line(7, 3, range(2)).faults())
+
+
+@pytest.mark.parametrize("attack", [silent, conspirators, framers, split])
+def test_forensics_that_blame_the_honest_end_the_run(attack: guarantees.Attack) -> None:
+    """Asked after every run, forked or not."""
+    blamed = Findings(None, (Culprit(3, "nothing", b"", b""),))
+    with patch.object(coalition, "investigate", lambda *_: blamed), pytest.raises(Violation, match="framed"):
+        attack(4, (0,), 0)
+
+
+def test_a_story_of_a_fork_does_not_end_as_safe(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is told at the end is what came of it."""
+    assert main(["run", "split-brain", "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "the log forked" in told
+    assert "safe" not in told
 
 
 def test_histories_are_never_merged() -> None:

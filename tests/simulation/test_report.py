@@ -58,7 +58,7 @@ def test_nothing_that_is_told_ends_the_script() -> None:
     recorder = Recorder()
     recorder.begun(World("seed"))
     recorder.told(1, "n0", "accuses </script><script>alert(1)</script>")
-    text = page("</script>", "<b>", ["<i>"], "</script>", recorder)
+    text = page("</script>", "<b>", ["<i>"], "</script>", "</script>", recorder)
     assert text.count("</script>") == 1
     assert facts_of(text)["violation"] == "</script>"
 
@@ -69,7 +69,7 @@ def test_a_long_run_is_cut_and_says_so() -> None:
     recorder.begun(World("seed"))
     for number in range(MESSAGES_MAX + 5):
         recorder.sent(number, 0, 1, b"\x97\x63", None)
-    facts = facts_of(page("long", "", [], "", recorder))
+    facts = facts_of(page("long", "", [], "", "safe", recorder))
     assert (len(recorder.messages), facts["cut"]) == (MESSAGES_MAX, True)
     assert facts["kinds"] == ["UNKNOWN"]
 
