@@ -102,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
     promises = commands.add_parser("guarantees", help="coalitions of every size against every promise")
-    promises.add_argument("--write", type=Path, metavar="FILE.md", help="write the table instead of printing it")
+    promises.add_argument("--write", type=_writable, metavar="FILE.md", help="write the table instead of printing it")
     promises.add_argument("--n", type=_sizes, default=guarantees.SIZES, metavar="4,7,10", help="cluster sizes")
     matrix = commands.add_parser("coverage", help="the catalogue against what was executed on this code")
-    matrix.add_argument("--write", type=Path, metavar="FILE.md", help="write the matrix instead of printing it")
+    matrix.add_argument("--write", type=_writable, metavar="FILE.md", help="write the matrix instead of printing it")
     matrix.add_argument("--strict", action="store_true", help="exit code 1 while an id is open")
     speed = commands.add_parser("bench", help="measure how fast the small world is")
     speed.add_argument("--seconds", type=int, default=60, help="simulated seconds of each steady run (default 60)")
@@ -114,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     for command in (replay, swarm):
         command.add_argument("--n", type=_sizes, default=SIZES, metavar="4,7", help="cluster sizes to draw from")
     return parser
+
+
+def _writable(text: str) -> Path:
+    """Looked at before the work whose result it is for."""
+    path = Path(text)
+    if not path.parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: name a file in a directory that exists")
+    return path
 
 
 def _seeds(text: str) -> range:

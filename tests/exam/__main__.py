@@ -136,6 +136,9 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=f"default {LIMIT_S}")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table, with how it came about")
     arguments = parser.parse_args()
+    if arguments.write is not None and not arguments.write.parent.is_dir():
+        print(f"error: {arguments.write} cannot be written: {arguments.write.parent} is no directory", file=sys.stderr)
+        return 2
     chosen = [bug for bug in bugs() if not arguments.only or bug.name in arguments.only]
     unknown = set(arguments.only or ()) - {bug.name for bug in chosen}
     if unknown or not chosen:

@@ -154,3 +154,13 @@ def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "| 2 (f+1 = 2f) | broken in" in text
     assert "4 conspirators" not in text
     assert "n=4: 3 conspirators" in capsys.readouterr().err
+
+
+def test_where_it_cannot_be_written_is_said_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not after two minutes."""
+    with pytest.raises(SystemExit) as ended:
+        main(["guarantees", "--write", str(tmp_path / "nowhere" / "table.md")])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "cannot be written" in told
+    assert "conspirators" not in told
