@@ -40,9 +40,9 @@ def test_a_run_is_verified_backwards_from_one_certificate() -> None:
 
 @pytest.mark.covers("K05", "K07", "P38", "P39", "K08")
 def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
-    """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one: nobody
-    is moved, nobody halts (seed 80)."""
-    for wrong in ("gap", "later", "cut", "bodies", "prepare", "forged", "other height"):
+    """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one, or of other
+    blocks than the certified ones, which follow the log as well: nobody is moved, nobody halts (seed 80)."""
+    for wrong in ("gap", "later", "cut", "bodies", "prepare", "forged", "other height", "other chain", "other middle"):
         talk, chain = lagging()
         blocks = chain[1:]
         certificate = talk.certificate(COMMIT, blocks[3])
@@ -56,6 +56,13 @@ def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
                 blocks = blocks[:-1]
             case "bodies":
                 blocks = [blocks[0], blocks[1], blocks[1], blocks[3]]
+            case "other chain":
+                blocks = chain[:1]
+                for _ in range(4):
+                    blocks.append(talk.block(blocks))
+                blocks = blocks[1:]
+            case "other middle":
+                blocks = [talk.block(chain[:1]), *blocks[1:]]
             case "prepare":
                 certificate = talk.certificate(PREPARE, blocks[3])
             case "forged":
