@@ -28,7 +28,7 @@ COMMAND = ("-m", "pytest", *EXAMINED, "-x", "-q", "-p", "no:cacheprovider")
 LIMIT_S = 600
 """A run that has not failed by then has not caught the bug; it is ended."""
 
-_VIOLATION = re.compile(r"Violation: \(?'?([a-z-]+)'?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})")
+_VIOLATION = re.compile(r"Violation(?:: )?\(?'?([a-z-]+)'?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})")
 _FAILED = re.compile(r"^FAILED (\S+)|^ERROR (\S+)", re.MULTILINE)
 
 

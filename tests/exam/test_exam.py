@@ -45,6 +45,8 @@ def test_who_spoke() -> None:
     test, judge = _who_spoke(said)
     assert test == "tests/x.py::test_y"
     assert judge.startswith("agreement: ")
+    shown = "E   +  where Violation('view-monotone', 'n2 goes back') = Outcome(...)\nFAILED tests/x.py::test_y"
+    assert _who_spoke(shown)[1].startswith("view-monotone: 'n2 goes back'")
     assert _who_spoke("E   assert 1 == 2\nFAILED tests/x.py::test_z") == ("tests/x.py::test_z", "assert 1 == 2")
 
 

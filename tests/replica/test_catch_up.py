@@ -40,8 +40,8 @@ def test_a_run_is_verified_backwards_from_one_certificate() -> None:
 
 @pytest.mark.covers("K05", "K07", "P38", "P39", "K08")
 def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
-    """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one, or of other
-    blocks than the certified ones, which follow the log as well: nobody is moved, nobody halts (seed 80)."""
+    """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one, or of
+    other blocks than the certified ones, which follow the log as well: nobody is moved, nobody halts (seed 80)."""
     for wrong in ("gap", "later", "cut", "bodies", "prepare", "forged", "other height", "other chain", "other middle"):
         talk, chain = lagging()
         blocks = chain[1:]
