@@ -7,6 +7,7 @@ import trio
 
 from simulations.script import Step
 from theatre import proxy
+from theatre.lies import LIES
 from theatre.troupe import Failed
 
 if TYPE_CHECKING:
@@ -168,5 +169,6 @@ ACTIONS: dict[str, Callable[["RealPlay", Step], Awaitable[None]]] = {
     "fair": _fair,
     "height at most": _height_at_most,
     "height at least": _height_at_least,
+    **LIES,
 }
 """The words of words.WORDS."""

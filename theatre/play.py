@@ -21,13 +21,14 @@ from bftnode.client.outcomes import OutcomeUnknown
 from bftnode.protocol.client_messages import NodeStatus
 from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.errors import Refused
+from bftnode.protocol.transactions import Transaction
 from simulations.scenarios.stage import CLIENTS
 from simulations.script import Script, Step
 from simulations.simulation import QUICK
 from theatre.actions import ACTIONS
 from theatre.proxy import Wires
 from theatre.troupe import START_EACH_S, START_S, Failed, Troupe
-from theatre.verdict import judge, judge_accusations, read_log
+from theatre.verdict import judge, judge_accusations, judge_lies, read_log
 
 READY_S = 30.0
 READY_EACH_S = 5.0
@@ -56,14 +57,20 @@ class RealPlay:
         self.stretch = stretch_of(script.n)
         self._tell = tell
         # The small world's clients: whom a behaviour picks by its key is the same one there and here.
-        self._seeds = [sha256(f"client {i}".encode()).digest() for i in range(CLIENTS)]
-        administrators = [public_key_of(seed).hex() for seed in self._seeds]
+        self.seeds = [sha256(f"client {i}".encode()).digest() for i in range(CLIENTS)]
+        # A lying client has an honest one's key and takes its nonces from where that one does.
+        self.nonces = [CountingNonces() for _ in self.seeds]
+        administrators = [public_key_of(seed).hex() for seed in self.seeds]
         self.troupe = Troupe(path, script, administrators, self._timing())
         self.wires = Wires(Random(f"{script.seed}/wires"))
         self._clients: dict[int, Client] = {}
         self._nursery: trio.Nursery | None = None
         self.submitted = 0
         self.acknowledged: list[bytes] = []
+        self.signed: dict[int, list[Transaction]] = {}  # by client: what was submitted
+        self.owed: list[bytes] = []  # ids of what liars submitted among their lies, and is good
+        self.never: list[bytes] = []  # ids of what nobody may execute
+        self.rivals: list[tuple[bytes, bytes]] = []  # ids of which one at most may be executed
         self._failures: list[str] = []
         self._began = 0.0
         self._curtain = 0.0  # when the script's time began
@@ -110,10 +117,12 @@ class RealPlay:
         async with AsyncExitStack() as stack:
             for step in self.script.step:
                 if step.do == "submit" and step.client not in self._clients:
-                    opened = open_client(self.troupe.genesis, self._seeds[step.client], next_nonce=CountingNonces())
+                    opened = open_client(
+                        self.troupe.genesis, self.seeds[step.client], next_nonce=self.nonces[step.client]
+                    )
                     self._clients[step.client] = await stack.enter_async_context(opened)
             if not self._clients:
-                opened = open_client(self.troupe.genesis, self._seeds[0], next_nonce=CountingNonces())
+                opened = open_client(self.troupe.genesis, self.seeds[0], next_nonce=self.nonces[0])
                 self._clients[0] = await stack.enter_async_context(opened)
             await self._everybody_linked()
             self._say(
@@ -205,7 +214,8 @@ class RealPlay:
         ]
         judge(logs, (), equal=False)  # with those that had forgotten: they run correct code
         owing = [log for log in logs if log.member not in script.amnesiacs]
-        judge(owing, self.acknowledged, equal=script.expect.executed)
+        judge(owing, [*self.acknowledged, *self.owed], equal=script.expect.executed)
+        judge_lies(owing, self.never, self.rivals)
         self._say(f"{len(logs)} logs verified, height {len(owing[0].blocks) - 1}, {len(owing[0].entries)} entries")
 
     # ---- what steps need
@@ -241,12 +251,17 @@ class RealPlay:
 
     async def _submit(self, client: int, record: bytes) -> None:
         """Until it has an outcome, however long that takes."""
+        ids: list[bytes] = []
+
+        def remember(transaction: Transaction) -> None:
+            ids.append(transaction.id)
+            self.signed.setdefault(client, []).append(transaction)
+
         try:
-            ids: list[bytes] = []
             result = await self._clients[client].submit(
                 (application_operation(append(record)),),
                 timeout_s=self.deadline_s(),
-                on_signed=lambda transaction: ids.append(transaction.id),
+                on_signed=remember,
             )
         except (Refused, OutcomeUnknown) as error:
             self._failures.append(f"a submission of client {client} failed: {error}")

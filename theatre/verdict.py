@@ -20,11 +20,13 @@ from theatre.troupe import Failed
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One member's log. `blocks`: hashes by height; `entries`: ids of envelopes, in order."""
+    """One member's log. `blocks`: hashes by height; `entries`: ids of envelopes, in order; `executed`: those of them
+    that were not rejected."""
 
     member: int
     blocks: tuple[bytes, ...]
     entries: tuple[bytes, ...]
+    executed: tuple[bytes, ...] = ()
 
 
 def read_log(member: int, data: Path, genesis: Genesis) -> Log:
@@ -45,7 +47,9 @@ def read_log(member: int, data: Path, genesis: Genesis) -> Log:
         for seq in range(report.height + 1):
             blocks.append(hash_header(log.header_raw(seq)))
             entries += [open_transaction(raw, membership.chain_id).id for raw in log.block(seq).transactions]
-    return Log(member, tuple(blocks), tuple(entries))
+        placed = [(name, log.placed(name)) for name in dict.fromkeys(entries)]
+    executed = tuple(name for name, place in placed if place is not None and not place.code)
+    return Log(member, tuple(blocks), tuple(entries), executed)
 
 
 def judge(logs: Iterable[Log], acknowledged: Iterable[bytes], *, equal: bool) -> None:
@@ -62,6 +66,23 @@ def judge(logs: Iterable[Log], acknowledged: Iterable[bytes], *, equal: bool) ->
     for transaction in acknowledged:
         if times[transaction] != 1:
             raise Failed(f"acknowledged {transaction.hex()[:16]} is in the log {times[transaction]} times")
+
+
+def judge_lies(logs: Iterable[Log], never: Iterable[bytes], rivals: Iterable[tuple[bytes, bytes]]) -> None:
+    """What lying clients signed: nothing of `never`, and at most one of each pair of `rivals`. Raises Failed.
+
+    What execution rejected stands in the log too: both envelopes of one nonce may be ordered, each in a block that is
+    under way with the other's, and the second of them does nothing.
+    """
+    refused, pairs = tuple(never), tuple(rivals)
+    for log in logs:
+        executed = dict.fromkeys(log.executed)
+        for transaction in refused:
+            if transaction in executed:
+                raise Failed(f"n{log.member} has executed {transaction.hex()[:16]}, which is a lie")
+        for one, other in pairs:
+            if one in executed and other in executed:
+                raise Failed(f"n{log.member} has executed {one.hex()[:16]} and {other.hex()[:16]}, of one nonce")
 
 
 def judge_accusations(

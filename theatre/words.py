@@ -28,10 +28,6 @@ WORDS_NOT_YET = frozenset(
         "flip bit",
         "misdirect write",
         "refused",
-        "equivocate",
-        "jump nonce",
-        "storm",
-        "half-valid",
     )
 )
 """Words that could be given a form: a file's bit can be flipped, a client can lie."""
@@ -57,6 +53,10 @@ WORDS = {
     "fair": "no more delay, loss or cuts; who is down is started",
     "height at most": "by the members' own status",
     "height at least": "by the members' own status, which may come LATE_S late",
+    "equivocate": "a client that lies (liar_client.py) tells `members` one envelope and `to` another, under one nonce",
+    "jump nonce": "the same, with nonces beyond what is let in: each member that hears it says REJECT",
+    "storm": "all that was submitted again, to every member in one frame, so often; each answers",
+    "half-valid": "to each member a frame of good, forged and senseless envelopes: RESULT for those, REJECT for these",
 }
 
 FIELDS: dict[type, frozenset[str]] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from theatre.troupe import Failed
-from theatre.verdict import Log, judge, judge_accusations
+from theatre.verdict import Log, judge, judge_accusations, judge_lies
 
 BLOCKS = (b"0", b"1", b"2")
 ENTRIES = (b"a", b"b")
@@ -51,3 +51,13 @@ def test_a_correct_member_that_is_accused_was_framed() -> None:
     """Also where the script asks about nobody."""
     with pytest.raises(Failed, match=r"framed: correct members \[2\]"):
         judge_accusations([(1, 2)], [0], None, [1, 2, 3])
+
+
+def test_a_lie_that_is_executed_is_found() -> None:
+    """What nobody may execute, and both of what may be executed once; one of the two, or a rejected entry, may."""
+    log = Log(1, BLOCKS, (b"a", b"b", b"c"), (b"a", b"b"))
+    judge_lies([log], [b"c"], [(b"a", b"c"), (b"x", b"b")])
+    with pytest.raises(Failed, match="which is a lie"):
+        judge_lies([GOOD, log], [b"b"], [])
+    with pytest.raises(Failed, match="of one nonce"):
+        judge_lies([GOOD, log], [], [(b"a", b"b")])

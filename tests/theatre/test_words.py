@@ -49,7 +49,7 @@ def test_a_word_without_a_form_says_why(word: str) -> None:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (replace(PLAIN, step=(Step(at_ms=0, do="storm"),)), "'storm' has no form on real processes yet"),
+        (replace(PLAIN, step=(Step(at_ms=0, do="refused"),)), "'refused' has no form on real processes yet"),
         (
             replace(PLAIN, liars={0: LiarScript(("other cluster",))}),
             "behaviour 'other cluster' has no form on real processes yet",
