@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from simulations.script import Step
-from theatre import proxy
+from theatre import proxy, rot
 from theatre.lies import LIES
 from theatre.troupe import Failed
 
@@ -73,6 +73,41 @@ async def _with_another_disk(play: "RealPlay", step: Step, exchange: Callable[[i
         for member in play.chosen(step):
             exchange(member)
         await play.troupe.start(*play.chosen(step))
+
+
+async def _flip(play: "RealPlay", step: Step) -> None:
+    for member in play.chosen(step):
+        async with play.standing_still():
+            # As the simulator has it: a log rots while the member runs, for the rest it goes down and comes back.
+            if step.what != "log":
+                await play.troupe.kill(member)
+            data, alive = play.troupe.home(member).data_path, play.troupe.is_up(member)
+            names = rot.flip_bits(data, step.what, step.count, play.dice, alive=alive)
+            play.troupe.damaged(member)
+            play.say(f"a bit of each of {len(names)} records of n{member} is another: {', '.join(names[:3])} ...")
+            await play.troupe.start(member)
+
+
+async def _misdirect(play: "RealPlay", step: Step) -> None:
+    for member in play.chosen(step):
+        async with play.standing_still():
+            await play.troupe.kill(member)
+            source, target = rot.misdirect(play.troupe.home(member).data_path, step.what, play.dice)
+            play.troupe.damaged(member)
+            play.say(f"n{member}: {source} lies where {target} should")
+            await play.troupe.start(member)
+
+
+async def _refused(play: "RealPlay", step: Step) -> None:
+    async with play.standing_still():
+        with trio.move_on_after(LATE_S):
+            while not all(member in play.troupe.refused for member in play.chosen(step)):
+                play.troupe.check_alive()
+                await trio.sleep(POLL_S)
+    for member in play.chosen(step):
+        if member not in play.troupe.refused:
+            raise Failed(f"n{member} does not refuse its disk\n{play.troupe.last_words()}")
+        play.say(f"n{member} refuses its disk: {play.troupe.refused[member]}")
 
 
 async def _late_writes(play: "RealPlay", step: Step) -> None:
@@ -159,6 +194,9 @@ ACTIONS: dict[str, Callable[["RealPlay", Step], Awaitable[None]]] = {
     "copy disk": _copy,
     "put disk back": _put_back,
     "wipe disk": _wipe,
+    "flip bit": _flip,
+    "misdirect write": _misdirect,
+    "refused": _refused,
     "late writes": _late_writes,
     "cut": _cut,
     "one-way cut": _one_way_cut,

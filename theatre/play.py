@@ -62,6 +62,7 @@ class RealPlay:
         self.nonces = [CountingNonces() for _ in self.seeds]
         administrators = [public_key_of(seed).hex() for seed in self.seeds]
         self.troupe = Troupe(path, script, administrators, self._timing())
+        self.dice = Random(f"{script.seed}/disks")
         self.wires = Wires(Random(f"{script.seed}/wires"))
         self._clients: dict[int, Client] = {}
         self._nursery: trio.Nursery | None = None
@@ -125,9 +126,7 @@ class RealPlay:
                 opened = open_client(self.troupe.genesis, self.seeds[0], next_nonce=self.nonces[0])
                 self._clients[0] = await stack.enter_async_context(opened)
             await self._everybody_linked()
-            self._say(
-                f"all {self.script.n} members are up and linked; the file's times are stretched {self.stretch:g}x"
-            )
+            self.say(f"all {self.script.n} members are up and linked; the file's times are stretched {self.stretch:g}x")
             self._curtain = trio.current_time()
             for member, liar in self.script.liars.items():
                 if liar.from_ms:
@@ -135,15 +134,16 @@ class RealPlay:
             for step in self.script.step:
                 await self._until(step.at_ms)
                 self.troupe.check_alive()
-                self._say(f"{step.do} {' '.join(f'n{member}' for member in step.members)}".rstrip())
+                self.say(f"{step.do} {' '.join(f'n{member}' for member in step.members)}".rstrip())
                 await ACTIONS[step.do](self, step)
             await self._expect()
+        self.troupe.check_alive()
         everybody = [member for member in range(self.script.n) if self.troupe.is_up(member)]
         await self.troupe.stop(*(member for member in everybody if member not in self.script.liars))
         await self.troupe.kill(*everybody)
         await self._judge()
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self._tell(trio.current_time() - self._began, line)
 
     async def _until(self, ms: int) -> None:
@@ -157,7 +157,7 @@ class RealPlay:
     async def _unmask_at(self, member: int, ms: int) -> None:
         await self._until(ms)
         self.troupe.unmask(member)
-        self._say(f"n{member} is a liar from now on: {' + '.join(self.script.liars[member].behaviours)}")
+        self.say(f"n{member} is a liar from now on: {' + '.join(self.script.liars[member].behaviours)}")
 
     # ---- what is asked at the end
 
@@ -180,7 +180,7 @@ class RealPlay:
                     f"liveness: {len(self.acknowledged)} of {self.submitted} are acknowledged in time; {heights}"
                     f"\n{self.troupe.last_words()}"
                 )
-            self._say(f"all {self.submitted} submissions are acknowledged, and all correct members at one height")
+            self.say(f"all {self.submitted} submissions are acknowledged, and all correct members at one height")
         views = [item.view for member, item in (await self.status()).items() if member in correct]
         if not views or not expect.view_at_least <= max(views) <= expect.view_at_most:
             raise Failed(f"the highest view is {max(views, default=None)}")
@@ -210,13 +210,13 @@ class RealPlay:
         logs = [
             await trio.to_thread.run_sync(read_log, member, troupe.home(member).data_path, troupe.genesis)
             for member in range(script.n)
-            if member not in script.liars
+            if member not in script.liars and member not in troupe.refused  # who refuses its log vouches for none
         ]
         judge(logs, (), equal=False)  # with those that had forgotten: they run correct code
         owing = [log for log in logs if log.member not in script.amnesiacs]
         judge(owing, [*self.acknowledged, *self.owed], equal=script.expect.executed)
         judge_lies(owing, self.never, self.rivals)
-        self._say(f"{len(logs)} logs verified, height {len(owing[0].blocks) - 1}, {len(owing[0].entries)} entries")
+        self.say(f"{len(logs)} logs verified, height {len(owing[0].blocks) - 1}, {len(owing[0].entries)} entries")
 
     # ---- what steps need
 

@@ -66,6 +66,9 @@ class Troupe:
         self._unmasked: dict[int, None] = {}
         self._read_to: dict[int, int] = {}
         self.accused: dict[tuple[int, int], str] = {}  # (by, culprit) -> what is proved, out of the members' logs
+        self._damaged: dict[int, None] = {}
+        self._log_at_launch: dict[int, int] = {}  # bytes
+        self.refused: dict[int, str] = {}  # who is down because of what is on its disk -> what it says of that
         self._ports = Ports(2 * script.n)
         ports = self._ports.numbers
         made = []
@@ -109,7 +112,9 @@ class Troupe:
         else:
             command = ["theatre.malicious", "--home", home, *self._disguise(member, liar)]
         environment = {f"BFTNODE_{name.upper().replace('.', '__')}": str(value) for name, value in self._timing.items()}
+        self.refused.pop(member, None)
         with open(self._log_path(member), "ab") as log:
+            self._log_at_launch[member] = log.tell()
             self._processes[member] = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 stdin=subprocess.DEVNULL,
@@ -138,7 +143,7 @@ class Troupe:
             self._processes[member].send_signal(signal.SIGUSR1)
 
     async def start(self, *members: int) -> None:
-        """Those that are down; until each says node_started. Raises Failed."""
+        """Those that are down; until each says node_started, or refuses what was damaged. Raises Failed."""
         fresh = [member for member in members if member not in self._processes]
         before = {member: self._starts(member) for member in fresh}
         for member in fresh:
@@ -146,7 +151,7 @@ class Troupe:
         patience_s = START_S + START_EACH_S * len(fresh)
         with trio.move_on_after(patience_s):
             for member in fresh:
-                while self._starts(member) == before[member]:
+                while member not in self.refused and self._starts(member) == before[member]:
                     self.check_alive()
                     await trio.sleep(POLL_S)
             return
@@ -199,10 +204,27 @@ class Troupe:
             self._processes[member].send_signal(signal.SIGCONT)
 
     def check_alive(self) -> None:
-        """Raises Failed where a member ended by itself."""
-        for member, process in self._processes.items():
-            if process.poll() is not None:
+        """Raises Failed where a member ended by itself; unless its disk was damaged, and it says so."""
+        for member, process in list(self._processes.items()):
+            if process.poll() is None:
+                continue
+            complaint = self._complaint(member) if member in self._damaged and process.returncode > 0 else ""
+            if complaint:
+                self.refused[member] = f"{complaint} (exit code {process.returncode})"
+                del self._processes[member]
+            else:
                 raise Failed(f"n{member} ended by itself, exit code {process.returncode}\n{self.last_words()}")
+
+    def _complaint(self, member: int) -> str:
+        """What its last process said of its disk when it stopped."""
+        with open(self._log_path(member), "rb") as log:
+            log.seek(self._log_at_launch[member])
+            events = [_event(line) for line in log.read().splitlines()]
+        stopped = [
+            event for event in events if event.get("event") == "node_stopped" and event.get("reason") == "broken"
+        ]
+        detail = str(stopped[-1].get("detail", "")) if stopped else ""
+        return detail if detail.startswith("IntegrityError") else ""
 
     def close(self) -> None:
         """kill -9 to all that still run; their ports are anybody's again."""
@@ -214,6 +236,10 @@ class Troupe:
         self._ports.close()
 
     # ---- disks
+
+    def damaged(self, member: int) -> None:
+        """Its disk is not what was written on it, until it has another one: it may end by itself, if it says why."""
+        self._damaged[member] = None
 
     def copy_data(self, member: int) -> None:
         """A copy of what a power cut would leave: the process stands still meanwhile."""
@@ -231,11 +257,13 @@ class Troupe:
         """Raises Failed where there is no copy. The member is down."""
         if not self._image_path(member).exists():
             raise Failed(f"no copy of n{member}'s disk was kept")
+        self._damaged.pop(member, None)
         shutil.rmtree(self.home(member).data_path)
         shutil.copytree(self._image_path(member), self.home(member).data_path)
 
     def wipe_data(self, member: int) -> None:
         """The member is down."""
+        self._damaged.pop(member, None)
         shutil.rmtree(self.home(member).data_path)
         self.home(member).data_path.mkdir(mode=0o700)
 

@@ -23,14 +23,8 @@ FORMLESS_WORDS = {
 
 YET = "has no form on real processes yet"
 
-WORDS_NOT_YET = frozenset(
-    (
-        "flip bit",
-        "misdirect write",
-        "refused",
-    )
-)
-"""Words that could be given a form: a file's bit can be flipped, a client can lie."""
+WORDS_NOT_YET: frozenset[str] = frozenset()
+"""Words that could be given a form."""
 
 WORDS = {
     "submit": "by the real client library, which speaks to every member that it reaches: `members` picks nobody",
@@ -43,6 +37,9 @@ WORDS = {
     "copy disk": "SIGSTOP, copy of the data directory, SIGCONT",
     "put disk back": "kill -9, the copy in place of the data directory, start",
     "wipe disk": "kill -9, an empty data directory, start",
+    "flip bit": "kill -9 (a log rots while its member runs), bits of records of `what` in data.mdb by seed, start",
+    "misdirect write": "kill -9, one record of `what` as another one's by LMDB itself, start",
+    "refused": "down, exit code not 0, node_stopped with an IntegrityError: at its start, or when it met the damage",
     "late writes": "nothing to do: a daemon writes what promises nothing up to 100 ms late, and kill -9 loses it",
     "cut": "the proxy forwards nothing between them until `join`; what was sent waits, as TCP has it",
     "one-way cut": "the same in one direction; connections that are made meanwhile get nowhere",
@@ -76,6 +73,7 @@ FIELDS: dict[type, frozenset[str]] = {
             "height",
             "tail_ms",
             "kbit_s",
+            "what",
         )
     ),
     LiarScript: frozenset(("behaviours", "from_ms", "probability", "heights", "views", "kinds")),
@@ -85,7 +83,7 @@ FIELDS: dict[type, frozenset[str]] = {
 """Fields that mean something here; any other one that is set makes a scenario formless."""
 
 FIELDS_NOT_YET: dict[type, frozenset[str]] = {
-    Step: frozenset(("ppm", "what")),
+    Step: frozenset(("ppm",)),
     LiarScript: frozenset(),
     Expect: frozenset(),
     Script: frozenset(),

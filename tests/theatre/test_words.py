@@ -49,7 +49,6 @@ def test_a_word_without_a_form_says_why(word: str) -> None:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (replace(PLAIN, step=(Step(at_ms=0, do="refused"),)), "'refused' has no form on real processes yet"),
         (
             replace(PLAIN, liars={0: LiarScript(("other cluster",))}),
             "behaviour 'other cluster' has no form on real processes yet",
@@ -74,6 +73,13 @@ def test_what_is_not_asked_for_is_named_and_really_asked_there() -> None:
         assert getattr(written, left_out) != usual, name
         assert words.asked(name, written) == replace(written, **{left_out: usual})
     assert words.asked("another", Expect(accused=(1,))) == Expect(accused=(1,))
+
+
+def test_a_new_word_has_no_form_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until somebody gives it one, or says why it has none."""
+    monkeypatch.delitem(words.WORDS, "storm")
+    script = replace(PLAIN, step=(Step(at_ms=0, do="storm"),))
+    assert why_formless(script) == "'storm' has no form on real processes yet"
 
 
 def test_a_field_without_a_form_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
