@@ -101,7 +101,7 @@ async def _misdirect(play: "RealPlay", step: Step) -> None:
 async def _refused(play: "RealPlay", step: Step) -> None:
     async with play.standing_still():
         with trio.move_on_after(LATE_S):
-            while not all(member in play.troupe.refused for member in play.chosen(step)):
+            while any(play.troupe.is_up(i) and play.troupe.is_damaged(i) for i in play.chosen(step)):
                 play.troupe.check_alive()
                 await trio.sleep(POLL_S)
     for member in play.chosen(step):

@@ -20,7 +20,7 @@ import trio
 from bftnode.net.link import Receive
 from bftnode.node.daemon import main as run_daemon
 from bftnode.node.driver import Mouth
-from bftnode.node.home import find_home
+from bftnode.node.home import Home, find_home
 from bftnode.protocol.blocks import Block, Packed, open_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import Wire
@@ -33,10 +33,16 @@ from bftnode.replica.position import Quarantine, Timing
 from bftnode.storage.store import Storage
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.liar import ACT_INTERVAL_MS, Behaviour, Letter, Liar
+from simulations.adversaries.other_cluster import OtherCluster
 from simulations.adversaries.trigger import ALWAYS, Trigger, Triggered
+from simulations.elsewhere import inform
+from theatre.elsewhere import RealKeys
 
 LOG_BLOCKS_MAX = 1000
 """Blocks that a liar looks back at: all that a scenario makes. Of a longer log it knows the beginning."""
+
+CLIENT_ELSEWHERE = bytes(32)
+"""The seed of the client of that other cluster."""
 
 
 class DiskView:
@@ -206,14 +212,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, action="append", default=[], help="lie at this height only")
     parser.add_argument("--view", type=int, action="append", default=[], help="lie in this view only")
     parser.add_argument("--kind", action="append", default=[], choices=list(Kind.__members__), help="about these only")
+    parser.add_argument("--homes", type=Path, nargs="+", default=[], help="of all members, for words from elsewhere")
     options = parser.parse_args(arguments)
     dice = Random(options.dice)
     behaviours = [BEHAVIOURS[name](dice) for name in options.behaviour]
+    home = find_home(options.home, os.environ)
+    for behaviour in behaviours:
+        if isinstance(behaviour, OtherCluster):
+            if not options.homes:
+                parser.error("what was said in another cluster is signed with everybody's keys: --homes")
+            seeds = [Home(path).load_identity().seed for path in options.homes]
+            inform(behaviour, RealKeys(seeds, CLIENT_ELSEWHERE), home.load_genesis().membership())
     kinds = tuple(Kind[name] for name in options.kind)
     trigger = Trigger(options.probability, tuple(options.height), tuple(options.view), kinds)
     if trigger != ALWAYS:
         behaviours = [Triggered(dice, trigger, item) for item in behaviours]
-    home = find_home(options.home, os.environ)
     config = home.load_config(os.environ, {}).config
     acts = Random(f"{options.dice}/acts")
     mask = RealLiar(behaviours, acts, config.replica_timing(), disguised=options.in_disguise)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ import trio
 
 from bftnode.node.home import Home, create_home, install_genesis
 from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
+from simulations.adversaries import BEHAVIOURS
+from simulations.adversaries.other_cluster import OtherCluster
 from simulations.script import LiarScript, Script
 from theatre.proxy import Wires
 
@@ -133,6 +136,8 @@ class Troupe:
         for flag, items in (("--height", liar.heights), ("--view", liar.views), ("--kind", liar.kinds)):
             for item in items:
                 yield from (flag, str(item))
+        if any(isinstance(BEHAVIOURS[name](Random(0)), OtherCluster) for name in liar.behaviours):
+            yield from ("--homes", *(str(self.home(i).path) for i in range(self._script.n)))
         if liar.from_ms and member not in self._unmasked:
             yield "--in-disguise"
 
@@ -236,6 +241,9 @@ class Troupe:
         self._ports.close()
 
     # ---- disks
+
+    def is_damaged(self, member: int) -> bool:
+        return member in self._damaged
 
     def damaged(self, member: int) -> None:
         """Its disk is not what was written on it, until it has another one: it may end by itself, if it says why."""

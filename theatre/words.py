@@ -112,6 +112,7 @@ BEHAVIOURS = frozenset(
         "size bomber",
         "crooked certificate",
         "other kind",
+        "other cluster",
         "old epoch",
         "framer",
         "decisive vote",
@@ -121,8 +122,8 @@ BEHAVIOURS = frozenset(
 )
 """Behaviours that ask for nothing that theatre/malicious.py does not offer."""
 
-BEHAVIOURS_NOT_YET = frozenset(("other cluster",))
-"""Behaviours that would need more than theatre/malicious.py offers: what a second cluster with the same keys said."""
+BEHAVIOURS_NOT_YET: frozenset[str] = frozenset()
+"""Behaviours that would need more than theatre/malicious.py offers."""
 
 FORMLESS_BEHAVIOURS = {
     "twins": "two processes of one identity: members keep the newest connection of each, so the two silence each other",

@@ -28,6 +28,12 @@ PLAIN = Script(story="Two records.", covers=(), step=(Step(at_ms=100, do="submit
         pytest.param("minority-cut-off", marks=pytest.mark.covers("W17", "P17")),
         pytest.param("paused-primary", marks=pytest.mark.covers("T04", "V15")),
         pytest.param("disk-wiped", marks=pytest.mark.covers("D08", "K12")),
+        pytest.param("client-equivocates", marks=pytest.mark.covers("A01", "A02")),
+        pytest.param("client-jumps", marks=pytest.mark.covers("A06", "R11")),
+        pytest.param("retransmission-storm", marks=pytest.mark.covers("A04", "R10")),
+        pytest.param("half-valid-envelopes", marks=pytest.mark.covers("A03", "A05")),
+        pytest.param("bit-rot-in-the-journal", marks=pytest.mark.covers("D06", "P13")),
+        pytest.param("misdirected-write", marks=pytest.mark.covers("D14")),
     ],
 )
 def test_a_scenario_holds_on_real_processes(name: str) -> None:
@@ -52,8 +58,12 @@ def test_a_scenario_holds_on_real_processes(name: str) -> None:
             replace(PLAIN, step=(Step(at_ms=0, do="crash", members=(0, 1)), *PLAIN.step), expect=Expect(within_ms=500)),
             "liveness: 0 of 2 are acknowledged in time",
         ),
+        (
+            replace(PLAIN, step=(*PLAIN.step, Step(at_ms=500, do="refused", members=(2,)))),
+            "n2 does not refuse its disk",
+        ),
     ],
-    ids=["view", "accused", "height", "liveness"],
+    ids=["view", "accused", "height", "liveness", "refused"],
 )
 def test_a_false_expectation_fails(script: Script, words: str) -> None:
     """Each kind of expectation can fail, and says what was seen instead."""

@@ -50,10 +50,6 @@ def test_a_word_without_a_form_says_why(word: str) -> None:
     ("script", "reason"),
     [
         (
-            replace(PLAIN, liars={0: LiarScript(("other cluster",))}),
-            "behaviour 'other cluster' has no form on real processes yet",
-        ),
-        (
             replace(PLAIN, step=(Step(at_ms=0, do="line", members=(0,), kbit_s=16),)),
             "'line' of 16 kbit/s: STATUS alone fills it, and TCP drops nothing",
         ),
@@ -75,8 +71,11 @@ def test_what_is_not_asked_for_is_named_and_really_asked_there() -> None:
     assert words.asked("another", Expect(accused=(1,))) == Expect(accused=(1,))
 
 
-def test_a_new_word_has_no_form_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_word_or_behaviour_has_no_form_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until somebody gives it one, or says why it has none."""
+    monkeypatch.setattr(words, "BEHAVIOURS", words.BEHAVIOURS - {"silent"})
+    script = replace(PLAIN, liars={0: LiarScript(("silent",))})
+    assert why_formless(script) == "behaviour 'silent' has no form on real processes yet"
     monkeypatch.delitem(words.WORDS, "storm")
     script = replace(PLAIN, step=(Step(at_ms=0, do="storm"),))
     assert why_formless(script) == "'storm' has no form on real processes yet"
