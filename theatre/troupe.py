@@ -253,7 +253,10 @@ class Troupe:
         """A copy of what a power cut would leave: the process stands still meanwhile."""
         running = self.is_up(member) and not self.is_paused(member)
         if running:
-            self._processes[member].send_signal(signal.SIGSTOP)
+            process = self._processes[member]
+            process.send_signal(signal.SIGSTOP)
+            # The signal is on its way; a copy of what is being written is none that a power cut would leave.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         try:
             shutil.rmtree(self._image_path(member), ignore_errors=True)
             shutil.copytree(self.home(member).data_path, self._image_path(member))
