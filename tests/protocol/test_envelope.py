@@ -84,3 +84,20 @@ def test_an_unknown_kind_is_refused_by_its_own_code() -> None:
     with pytest.raises(Refused) as caught:
         open_body(CLUSTER.frame(99, 0, b"\x90"))
     assert caught.value.reason is Reason.CODEC_UNKNOWN_KIND
+
+
+@pytest.mark.covers("R05", "P46")
+@EVERY_KIND
+def test_the_signature_is_over_the_bytes_that_came(kind: Kind) -> None:
+    """Another spelling of the same body has not its signature, and one that is signed as it stands is refused: so
+    nobody ever verifies one value and handles another."""
+    body, payload = BODIES[kind]
+    frame = CLUSTER.frame(kind, 2, body, payload=payload)
+    assert frame.body[1] == 0, "every body begins with the epoch"
+    spelt = frame.body[:1] + b"\xcc\x00" + frame.body[2:]
+    moved = Frame(frame.kind, frame.sender, frame.boot, frame.counter, spelt, frame.signature, frame.payload)
+    assert valid(frame)
+    assert not valid(moved)
+    with pytest.raises(Refused) as refused:
+        open_body(moved)
+    assert refused.value.reason is Reason.CODEC_NONCANONICAL
