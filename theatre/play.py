@@ -5,7 +5,7 @@ fraction of a millisecond of the simulated world's time, has its place between t
 (a daemon that starts, one that ends), the play's clock stands still: what follows keeps its distance.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -35,7 +35,7 @@ READY_EACH_S = 5.0
 """How long members may take until each is linked with every other: so long, and so much more for each."""
 
 EVIDENCE_S = 5.0
-"""How late accusations may be in the logs after all is executed."""
+"""How late accusations may come after all is executed."""
 
 STATUS_S = 2.0
 POLL_S = 0.1
@@ -187,9 +187,16 @@ class RealPlay:
         if expect.accused is not None:
             wanted = dict.fromkeys(expect.accused)
             with trio.move_on_after(EVIDENCE_S):
-                while not all(any(culprit == one for _, culprit in self.troupe.accused) for one in wanted):
+                # Where nobody is to be accused, all the time passes in which somebody could be.
+                while not wanted or not all(
+                    any(culprit == one for _, culprit in self.troupe.accused) for one in wanted
+                ):
                     self.troupe.read_logs()
                     await trio.sleep(POLL_S)
+
+    def _are_accused(self, members: Iterable[int]) -> bool:
+        """As far as the logs were read."""
+        return all(any(culprit == member for _, culprit in self.troupe.accused) for member in members)
 
     async def _executed(self) -> bool:
         self.troupe.check_alive()
@@ -205,8 +212,6 @@ class RealPlay:
         """Everybody is down."""
         script, troupe = self.script, self.troupe
         troupe.read_logs()
-        culpable = [*script.liars, *script.amnesiacs]
-        judge_accusations(troupe.accused, culpable, script.expect.accused, self.correct())
         logs = [
             await trio.to_thread.run_sync(read_log, member, troupe.home(member).data_path, troupe.genesis)
             for member in range(script.n)
@@ -214,6 +219,7 @@ class RealPlay:
         ]
         judge(logs, (), equal=False)  # with those that had forgotten: they run correct code
         owing = [log for log in logs if log.member not in script.amnesiacs]
+        judge_accusations(owing, [*script.liars, *script.amnesiacs], script.expect.accused)
         judge(owing, [*self.acknowledged, *self.owed], equal=script.expect.executed)
         judge_lies(owing, self.never, self.rivals)
         self.say(f"{len(logs)} logs verified, height {len(owing[0].blocks) - 1}, {len(owing[0].entries)} entries")

@@ -8,12 +8,19 @@ from pathlib import Path
 from bftnode.apps.execution import Executor
 from bftnode.apps.registry import load_application
 from bftnode.protocol.blocks import hash_header
+from bftnode.protocol.codec import decode
+from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.errors import Refused
+from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.genesis import Genesis
+from bftnode.protocol.limits import BODY_BYTES_MAX
+from bftnode.protocol.membership import Membership
+from bftnode.protocol.messages import Accusation
 from bftnode.protocol.transactions import open_transaction
 from bftnode.storage.directory import LMDB_NAME
 from bftnode.storage.environment import opened_read_only
 from bftnode.storage.log import LogReader
+from bftnode.storage.records import items
 from bftnode.storage.verify import verify_log
 from theatre.troupe import Failed
 
@@ -21,16 +28,17 @@ from theatre.troupe import Failed
 @dataclass(frozen=True, slots=True)
 class Log:
     """One member's log. `blocks`: hashes by height; `entries`: ids of envelopes, in order; `executed`: those of them
-    that were not rejected."""
+    that were not rejected; `accused`: of whom it keeps a proof that holds."""
 
     member: int
     blocks: tuple[bytes, ...]
     entries: tuple[bytes, ...]
     executed: tuple[bytes, ...] = ()
+    accused: tuple[int, ...] = ()
 
 
 def read_log(member: int, data: Path, genesis: Genesis) -> Log:
-    """Verified as `bftnode log verify` does, by execution too. Raises Failed."""
+    """Verified as `bftnode log verify` does, by execution too, its accusations as by a stranger. Raises Failed."""
     membership = genesis.membership()
     executor = Executor(
         load_application(genesis.application), genesis.administrator_keys(), membership.parameters.clients_max
@@ -48,8 +56,19 @@ def read_log(member: int, data: Path, genesis: Genesis) -> Log:
             blocks.append(hash_header(log.header_raw(seq)))
             entries += [open_transaction(raw, membership.chain_id).id for raw in log.block(seq).transactions]
         placed = [(name, log.placed(name)) for name in dict.fromkeys(entries)]
+        kept = [raw for name, raw in items(txn, databases.journal) if name.startswith(b"evidence.")]
     executed = tuple(name for name, place in placed if place is not None and not place.code)
-    return Log(member, tuple(blocks), tuple(entries), executed)
+    accused = tuple(convict(member, raw, membership) for raw in kept)
+    return Log(member, tuple(blocks), tuple(entries), executed, accused)
+
+
+def convict(member: int, raw: bytes, membership: Membership) -> int:
+    """Whom the accusation that `member` keeps proves guilty. Raises Failed."""
+    try:
+        culprit, _ = check_accusation(decode(raw, Accusation, BODY_BYTES_MAX), membership, verify)
+    except Refused as refused:
+        raise Failed(f"n{member} keeps an accusation that does not hold: {refused}") from None
+    return culprit
 
 
 def judge(logs: Iterable[Log], acknowledged: Iterable[bytes], *, equal: bool) -> None:
@@ -86,14 +105,12 @@ def judge_lies(logs: Iterable[Log], never: Iterable[bytes], rivals: Iterable[tup
 
 
 def judge_accusations(
-    accused: Iterable[tuple[int, int]],
+    logs: Iterable[Log],
     culpable: Iterable[int],
     expected: tuple[int, ...] | None,
-    correct: Iterable[int],
 ) -> None:
-    """What correct members say: (by, culprit). None but `culpable`, and exactly `expected` if asked. Raises Failed."""
-    judges = dict.fromkeys(correct)
-    culprits = sorted(dict.fromkeys(culprit for by, culprit in accused if by in judges))
+    """Whom correct members have proved guilty: none but `culpable`, and exactly `expected` if asked. Raises Failed."""
+    culprits = sorted(dict.fromkeys(culprit for log in logs for culprit in log.accused))
     framed = [culprit for culprit in culprits if culprit not in dict.fromkeys(culpable)]
     if framed:
         raise Failed(f"framed: correct members {framed} are accused")

@@ -1,9 +1,13 @@
 """The verdict over real logs fails where it should."""
 
 import pytest
+from msgspec.structs import replace
 
+from bftnode.protocol.certificates import PREPARE
+from bftnode.protocol.codec import encode
+from tests.replica.conversation import Conversation
 from theatre.troupe import Failed
-from theatre.verdict import Log, judge, judge_accusations, judge_lies
+from theatre.verdict import Log, convict, judge, judge_accusations, judge_lies
 
 BLOCKS = (b"0", b"1", b"2")
 ENTRIES = (b"a", b"b")
@@ -38,19 +42,36 @@ def test_an_entry_that_is_there_twice_is_found() -> None:
         judge([Log(1, BLOCKS, (b"a", b"b", b"a"))], (b"a",), equal=True)
 
 
+def accusing(*culprits: int) -> Log:
+    return Log(1, BLOCKS, ENTRIES, accused=culprits)
+
+
 def test_exactly_those_who_are_expected_are_accused() -> None:
-    """By correct members; what a liar says of others is no accusation."""
-    judge_accusations([(1, 0), (2, 0), (0, 3)], [0], (0,), [1, 2, 3])
+    """By whom correct members keep proofs of."""
+    judge_accusations([accusing(0, 0), accusing()], [0], (0,))
     with pytest.raises(Failed, match=r"accused are \[\], not \[0\]"):
-        judge_accusations([(0, 3)], [0], (0,), [1, 2, 3])
+        judge_accusations([accusing()], [0], (0,))
     with pytest.raises(Failed, match=r"accused are \[0\], not \[\]"):
-        judge_accusations([(1, 0)], [0], (), [1, 2, 3])
+        judge_accusations([accusing(0)], [0], ())
 
 
 def test_a_correct_member_that_is_accused_was_framed() -> None:
     """Also where the script asks about nobody."""
     with pytest.raises(Failed, match=r"framed: correct members \[2\]"):
-        judge_accusations([(1, 2)], [0], None, [1, 2, 3])
+        judge_accusations([accusing(2)], [0], None)
+
+
+def test_an_accusation_on_disk_is_checked_as_a_stranger_would() -> None:
+    """Two PREPAREs of one view and height convict; one PREPARE twice, and bytes that say nothing, do not."""
+    talk = Conversation()
+    for block in (talk.block(transactions=[talk.transaction(data=b"one")]), talk.block()):
+        talk.votes(PREPARE, [3], block)
+    (accuse,) = talk.accused
+    proof = accuse.accusation
+    assert convict(1, encode(proof), talk.members) == 3
+    for raw in (encode(replace(proof, second=proof.first)), b"nothing"):
+        with pytest.raises(Failed, match="n1 keeps an accusation that does not hold"):
+            convict(1, raw, talk.members)
 
 
 def test_a_lie_that_is_executed_is_found() -> None:
