@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.other_cluster import OtherCluster
 from simulations.script import LiarScript, Script
+from theatre.ports import Ports
 from theatre.proxy import Wires
 
 END_S = 15.0
@@ -36,25 +36,6 @@ LAST_LINES = 5
 
 class Failed(Exception):
     """The play did not go as its script promises; a sentence."""
-
-
-class Ports:
-    """Ports of loopback that are kept for daemons which come and go, until `close`.
-
-    A socket that is bound with SO_REUSEADDR and does not listen lets another one that asks for its port by number have
-    it, and keeps the kernel from giving it to one that asks for any: to wires, clients, and whoever else is there.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._sockets = [socket.socket() for _ in range(count)]
-        for one in self._sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", 0))
-        self.numbers = [int(one.getsockname()[1]) for one in self._sockets]
-
-    def close(self) -> None:
-        for one in self._sockets:
-            one.close()
 
 
 class Troupe:

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -24,20 +23,9 @@ from bftnode.node.home import Home, create_client_home, create_home, install_gen
 from bftnode.node.identity import load_seed
 from bftnode.protocol.client_messages import NodeStatus
 from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
+from theatre.ports import Ports
 
 DEADLINE_S = 60.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has. They could be taken before a daemon binds them: it then says so and the test fails."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 class Cluster:
@@ -46,7 +34,8 @@ class Cluster:
     def __init__(self, path: Path, nodes: int = 4, application: str = "kv", **parameters: int) -> None:
         self.path = path
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
-        ports = free_ports(2 * nodes)
+        self.ports = Ports(2 * nodes)
+        ports = self.ports.numbers
         made = []
         for i in range(nodes):
             home = path / f"made{i}"
@@ -190,6 +179,7 @@ async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
             process.kill()
             process.wait(DEADLINE_S)
             del cluster.processes[i]
+        cluster.ports.close()
 
 
 class Load:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from theatre.troupe import Ports
+from theatre.ports import Ports
 
 
 def _listening(port: int) -> socket.socket:
