@@ -24,8 +24,11 @@ PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 
 
-class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of everything that crosses a wire or a signature: a positional array of exactly its fields."""
+class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Base of everything that crosses a wire or a signature: a positional array of exactly its fields.
+
+    Frozen, and made of bytes, numbers and tuples of its like, it is never part of a cycle: the collector need not look.
+    """
 
 
 T = TypeVar("T")
