@@ -1,15 +1,18 @@
 """`bench`: committed operations per second and how long each one takes, seen from a client of a live cluster.
 
 A number counts only what was committed and answered by f+1 members, after a warm-up that is thrown away, within the
-time measured. Latency is from the call to its result, waiting for room included: nothing is hidden by a client that
-slows down (coordinated omission is stated, not removed: callers wait for their own results).
+time measured. In a closed loop each caller asks again when it has its result, so a cluster that slows down is asked
+less, and latency is from the call to its result, waiting for room included. In an open loop (`--rate`) operations are
+due at even times whatever becomes of those before, and latency is from when one was due: a cluster that falls behind is
+charged with the waiting that it causes (coordinated omission). Percentiles are of every operation, not of a sample.
 """
 
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import click
@@ -27,27 +30,33 @@ from bftnode.client.outcomes import OutcomeUnknown
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.results import OperationResult
 
-Mode = Literal["coalesced", "alone", "single"]
+Mode = Literal["coalesced", "alone", "many", "single"]
 
 WARM_UP_S = 1.0
 WARM_UP_OPERATIONS = 100
-SAMPLES_MAX = 5_000_000
-"""Latencies kept; past it only the count goes on, and the report says so."""
+PROGRESS_S = 5.0
+SAMPLES_MAX = 20_000_000
+"""Latencies kept, of 8 bytes each. At the bound the measurement ends there, and says so: nothing is left out of it."""
 
 
 @dataclass(slots=True)
 class Tally:
     """What happened in the time that counts."""
 
-    latencies_s: list[float] = field(default_factory=list)
-    operations: int = 0
+    latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
     refused: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
 
+    @property
+    def operations(self) -> int:
+        return len(self.latencies_s)
+
+    @property
+    def full(self) -> bool:
+        return len(self.latencies_s) >= SAMPLES_MAX
+
     def committed(self, latency_s: float) -> None:
-        self.operations += 1
-        if len(self.latencies_s) < SAMPLES_MAX:
-            self.latencies_s.append(latency_s)
+        self.latencies_s.append(latency_s)
 
     def failed(self, code: str) -> None:
         self.refused[code] = self.refused.get(code, 0) + 1
@@ -63,12 +72,20 @@ class Load:
     duration_s: float
     operations: int | None
     make: Callable[[int], bytes]  # the number of an operation -> its bytes
+    batch: int = 1  # operations of one call, where the mode is `many`
+    rate: float | None = None  # operations a second, whatever the cluster does; None: as fast as it answers
+
+    @property
+    def in_flight(self) -> int:
+        """Calls at one time, at most."""
+        return self.callers * self.depth
 
 
 @click.command(
     epilog=example(
         "bftnode bench --duration 10 --callers 64 --home demo/client",
         "bftnode bench --mode single --operations 500 --home demo/client --json",
+        "bftnode bench --rate 2000 --callers 500 --home demo/client",
     )
 )
 @click.option("--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, metavar="SECONDS")
@@ -77,10 +94,18 @@ class Load:
 @click.option("--depth", type=click.IntRange(1, 10_000), default=1, show_default=True, help="In flight of each caller.")
 @click.option(
     "--mode",
-    type=click.Choice(["coalesced", "alone", "single"]),
+    type=click.Choice(["coalesced", "alone", "many", "single"]),
     default="coalesced",
     show_default=True,
-    help="coalesced: callers' operations share envelopes. alone: an envelope each. single: one caller, one at a time.",
+    help="coalesced: callers' operations share envelopes. alone: an envelope each. many: a caller hands over a batch. "
+    "single: one caller, one at a time.",
+)
+@click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Of mode many.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Open loop: so many operations a second are due, and latency counts from then. Callers times depth are the "
+    "most that can be in flight; what is due beyond it waits, and the waiting counts.",
 )
 @click.option("--size", type=click.IntRange(0, 60_000), default=128, show_default=True, help="Bytes of a value.")
 @access_options
@@ -91,6 +116,8 @@ def bench(
     callers: int,
     depth: int,
     mode: Mode,
+    batch: int,
+    rate: float | None,
     size: int,
     as_json: bool,
 ) -> None:
@@ -102,9 +129,11 @@ def bench(
     make = operation_maker(access.genesis().application, size)
     if mode == "single":
         callers = depth = 1
-    load = Load(mode, callers, depth, duration, operations, make)
-    note(f"{mode}: {callers} callers, {depth} in flight each, values of {size} bytes")
-    tally, elapsed_s = access.run(lambda client: run_load(client, load), Options(timeout_s=access.timeout_s))
+    load = Load(mode, callers, depth, duration, operations, make, batch if mode == "many" else 1, rate)
+    pace = "" if rate is None else f", {rate:g} operations a second due"
+    each = f", {batch} operations a call" if mode == "many" else ""
+    note(f"{mode}: {callers} callers, {depth} in flight each{each}, values of {size} bytes{pace}")
+    tally, elapsed_s = access.run(lambda client: run_load(client, load, note), Options(timeout_s=access.timeout_s))
     report = summarise(load, tally, elapsed_s, size)
     if as_json:
         print_json(report)
@@ -129,50 +158,89 @@ def operation_maker(application: str, size: int) -> Callable[[int], bytes]:
     )
 
 
-async def run_load(client: Client, load: Load) -> tuple[Tally, float]:
-    """The measurement: warm-up, then what counts, and for how many seconds. Raises Refused when nobody is there."""
+async def run_load(client: Client, load: Load, tell: Callable[[str], None] | None = None) -> tuple[Tally, float]:
+    """The measurement: warm-up, then what counts, and for how many seconds. `tell` hears how it goes.
+
+    Raises Refused when nobody is there.
+    """
     await client.ready()
-    submit = client.call if load.mode == "coalesced" else client.call_alone
-    warm_up = Load(load.mode, load.callers, load.depth, min(WARM_UP_S, load.duration_s), None, load.make)
+    warm_up = replace(load, duration_s=min(WARM_UP_S, load.duration_s), rate=None)
     if load.operations is not None:
-        warm_up = Load(load.mode, load.callers, load.depth, 60.0, min(WARM_UP_OPERATIONS, load.operations), load.make)
-    number = await _phase(submit, warm_up, Tally(), 0)
+        warm_up = replace(warm_up, duration_s=60.0, operations=min(WARM_UP_OPERATIONS, load.operations))
+    number = await _phase(client, warm_up, Tally(), 0)
     tally = Tally()
     began = time.perf_counter()
-    await _phase(submit, load, tally, number)
-    return tally, time.perf_counter() - began
+    async with trio.open_nursery() as nursery:
+        if tell is not None:
+            nursery.start_soon(_progress, tally, tell)
+        await _phase(client, load, tally, number)
+        nursery.cancel_scope.cancel()
+    elapsed_s = time.perf_counter() - began
+    if tally.full and tell is not None:
+        tell(f"ended at {SAMPLES_MAX} operations: their latencies are all that is kept")
+    return tally, elapsed_s
 
 
-async def _phase(
-    submit: Callable[[bytes], Awaitable[OperationResult]], load: Load, tally: Tally, first_number: int
-) -> int:
+async def _progress(tally: Tally, tell: Callable[[str], None]) -> None:
+    began, before = trio.current_time(), 0
+    while True:
+        await trio.sleep(PROGRESS_S)
+        lately = tally.latencies_s[before:]
+        before += len(lately)
+        middle = f", median {1000 * sorted(lately)[len(lately) // 2]:.1f} ms" if lately else ""
+        tell(f"{trio.current_time() - began:4.0f} s: {len(lately) / PROGRESS_S:.0f} operations a second{middle}")
+
+
+async def _phase(client: Client, load: Load, tally: Tally, first_number: int) -> int:
     """Callers until the time or the operations are over; all that was begun is waited for. The next number."""
+    submit = _way_of(client, load.mode)
     number = first_number
     last = math.inf if load.operations is None else first_number + load.operations
-    deadline = time.perf_counter() + (load.duration_s if load.operations is None else math.inf)
+    began = time.perf_counter()
+    deadline = began + (load.duration_s if load.operations is None else math.inf)
 
     async def caller() -> None:
         nonlocal number
-        while number < last and time.perf_counter() < deadline:
-            operation = load.make(number)
-            number += 1
-            began = time.perf_counter()
+        while number < last and not tally.full:
+            count = int(min(load.batch, last - number))
+            # In an open loop the next one's turn, which may be long past: then its waiting has begun.
+            due = time.perf_counter() if load.rate is None else began + (number - first_number) / load.rate
+            if due >= deadline:
+                break
+            operations = [load.make(number + i) for i in range(count)]
+            number += count
+            if (early_s := due - time.perf_counter()) > 0:
+                await trio.sleep(early_s)
             try:
-                result = await submit(operation)
+                results = await submit(operations)
             except Refused as refused:
                 tally.failed(str(refused.reason))
             except OutcomeUnknown:
-                tally.unknown += 1
+                tally.unknown += count
             else:
-                if result.code:
-                    tally.failed(result.code)
-                    raise refused_by(result.code, "the cluster refuses the operations of this client")
-                tally.committed(time.perf_counter() - began)
+                latency_s = time.perf_counter() - due
+                for result in results:
+                    if result.code:
+                        tally.failed(result.code)
+                        raise refused_by(result.code, "the cluster refuses the operations of this client")
+                    tally.committed(latency_s)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(load.callers * load.depth):
+        for _ in range(load.in_flight):
             nursery.start_soon(caller)
     return number
+
+
+def _way_of(client: Client, mode: Mode) -> Callable[[list[bytes]], Awaitable[Sequence[OperationResult]]]:
+    """The client's method that the mode measures."""
+    if mode == "many":
+        return client.submit_many
+    method = client.call if mode == "coalesced" else client.call_alone
+
+    async def one(operations: list[bytes]) -> Sequence[OperationResult]:
+        return (await method(operations[0]),)
+
+    return one
 
 
 def summarise(load: Load, tally: Tally, elapsed_s: float, size: int) -> dict[str, str | int | float | None]:
@@ -189,6 +257,8 @@ def summarise(load: Load, tally: Tally, elapsed_s: float, size: int) -> dict[str
         "mode": load.mode,
         "callers": load.callers,
         "depth": load.depth,
+        "batch": load.batch,
+        "rate": load.rate,
         "value_bytes": size,
         "duration_s": elapsed_s,
         "operations": tally.operations,

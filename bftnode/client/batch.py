@@ -1,7 +1,7 @@
 """Operations of concurrent callers gathered into one envelope. Pure but for the events that callers wait on."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
@@ -67,3 +67,15 @@ class Gathering:
                 break
             chosen.append(self._calls.popleft())
         return Batch(chosen) if chosen else None
+
+
+def envelopes_of(operations: Sequence[bytes], operations_max: int, bytes_max: int) -> Iterator[Sequence[bytes]]:
+    """The operations cut into envelopes, in order: as many in each as fit, at least one."""
+    start = size = 0
+    for end, operation in enumerate(operations):
+        size += len(operation)
+        if end > start and (end - start == operations_max or size > bytes_max):
+            yield operations[start:end]
+            start, size = end, len(operation)
+    if start < len(operations):
+        yield operations[start:]

@@ -14,7 +14,7 @@ from typing import Literal
 
 import trio
 
-from bftnode.client.batch import Batch, Call, Gathering
+from bftnode.client.batch import Batch, Call, Gathering, envelopes_of
 from bftnode.client.link import Link, MemberStatus
 from bftnode.client.nonces import NonceSource
 from bftnode.client.operations import BARRIER, BARRIER_CODES
@@ -151,6 +151,50 @@ class Client:
     async def call_alone(self, operation: bytes, *, timeout_s: float | None = None) -> OperationResult:
         """One operation in an envelope of its own; many of them share frames, so this is fast too."""
         return _operation_result(await self.submit((operation,), timeout_s=timeout_s), 0)
+
+    async def submit_many(
+        self, operations: Sequence[bytes], *, timeout_s: float | None = None
+    ) -> list[OperationResult]:
+        """Many operations in as few envelopes as hold them; their results, in order.
+
+        Operations of one envelope are executed one after the other with nothing in between; envelopes have no order
+        among themselves. An operation that is refused wherever it travels has its reason for a `code`, and the others
+        are executed. Raises as `submit` does, for the first envelope without results, when all have an outcome or time
+        is up: the others may have been executed.
+        """
+        deadline = trio.current_time() + self._timeout(timeout_s)
+        envelopes = list(envelopes_of(operations, self._options.batch_operations_max, self._options.batch_bytes_max))
+        results: list[list[OperationResult]] = [[] for _ in envelopes]
+        failures: dict[int, Exception] = {}
+
+        async def send(place: int) -> None:
+            try:
+                results[place] = await self._submit_envelope(envelopes[place], deadline)
+            except (Refused, OutcomeUnknown, ResultForgotten, OSError) as error:
+                failures[place] = error
+
+        async with trio.open_nursery() as nursery:
+            for place in range(len(envelopes)):
+                nursery.start_soon(send, place)
+        if failures:
+            raise failures[min(failures)]
+        return [result for envelope in results for result in envelope]
+
+    async def _submit_envelope(self, operations: Sequence[bytes], deadline: float) -> list[OperationResult]:
+        try:
+            result = await self.submit(operations, timeout_s=deadline - trio.current_time())
+        except Refused as refused:
+            code = str(refused.reason)
+            if code not in _NOT_ALONE:
+                raise
+        else:
+            return [_operation_result(result, place) for place in range(len(operations))]
+        if len(operations) == 1:
+            return [OperationResult(code, b"")]
+        # Rejected for good, so sending its operations again executes none twice. Halves find the bad one.
+        half = len(operations) // 2
+        first = await self._submit_envelope(operations[:half], deadline)
+        return first + await self._submit_envelope(operations[half:], deadline)
 
     async def wait(self, transaction: bytes, timeout_s: float | None = None) -> TransactionResult:
         """What became of a transaction, by its id, whoever sent it. Raises OutcomeUnknown, ResultForgotten, Refused."""

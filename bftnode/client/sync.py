@@ -54,6 +54,9 @@ class SyncClient:
     def call(self, operation: bytes, *, timeout_s: float | None = None) -> OperationResult:
         return self.run(lambda client: client.call(operation, timeout_s=timeout_s))
 
+    def submit_many(self, operations: Sequence[bytes], *, timeout_s: float | None = None) -> list[OperationResult]:
+        return self.run(lambda client: client.submit_many(operations, timeout_s=timeout_s))
+
     def wait(self, transaction: bytes, timeout_s: float | None = None) -> TransactionResult:
         return self.run(lambda client: client.wait(transaction, timeout_s))
 

@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from bftnode.cli import bench
 from bftnode.cli.bench import WARM_UP_OPERATIONS, Load, Tally, operation_maker, run_load, summarise
 from bftnode.cli.errors import CommandFailed, complaint_of
 from bftnode.client.outcomes import OutcomeUnknown
@@ -17,6 +18,7 @@ class Answering:
         self.answers = answers or {}
         self.seen: list[bytes] = []
         self.alone: list[bytes] = []
+        self.batches: list[int] = []
         self.at_once = 0
         self.most_at_once = 0
 
@@ -38,6 +40,10 @@ class Answering:
         self.alone.append(operation)
         return await self.call(operation)
 
+    async def submit_many(self, operations: list[bytes]) -> list[OperationResult]:
+        self.batches.append(len(operations))
+        return [await self.call(operation) for operation in operations]
+
 
 def load(**changes: object) -> Load:
     fields: dict[str, object] = {"mode": "coalesced", "callers": 4, "depth": 2, "duration_s": 60.0, "operations": 50}
@@ -48,7 +54,7 @@ async def test_a_number_of_operations_is_done_once_each_after_the_warm_up() -> N
     """Exactly so many count; the warm-up's are others; every operation differs."""
     client = Answering()
     tally, elapsed_s = await run_load(client, load())  # type: ignore[arg-type]  # the part of a Client that is used
-    assert tally.operations == len(tally.latencies_s) == 50
+    assert tally.operations == 50
     assert len(set(client.seen)) == len(client.seen)
     assert len(client.seen) == 100
     assert elapsed_s > 0
@@ -67,6 +73,55 @@ async def test_alone_uses_envelopes_of_their_own() -> None:
     client = Answering()
     await run_load(client, load(mode="alone", operations=3))  # type: ignore[arg-type]  # as above
     assert len(client.alone) == 6
+
+
+async def test_many_are_handed_over_in_batches() -> None:
+    """As many as were asked for: the last batch is what is left."""
+    client = Answering()
+    tally, _ = await run_load(client, load(mode="many", callers=1, depth=1, batch=20))  # type: ignore[arg-type]  # as above
+    assert tally.operations == 50
+    assert client.batches == [20, 20, 10] * 2  # the warm-up, and what counts
+
+
+async def test_an_open_loop_counts_from_when_an_operation_was_due() -> None:
+    """One caller cannot keep up with what is due all at once: each waits for those before it, and that is counted."""
+
+    class Slow(Answering):
+        async def call(self, operation: bytes) -> OperationResult:
+            await trio.sleep(0.01)
+            return await super().call(operation)
+
+    tally, elapsed_s = await run_load(Slow(), load(callers=1, depth=1, operations=20, rate=1e6))  # type: ignore[arg-type]  # as above
+    waited = list(tally.latencies_s)
+    assert waited == sorted(waited)
+    assert waited[0] < 0.1
+    assert 0.19 < waited[-1] <= elapsed_s
+
+
+async def test_an_open_loop_keeps_its_pace_however_fast_the_answers_are() -> None:
+    """Ten at a hundred a second are due within 0.09 s; the closed loop would be done at once."""
+    client = Answering()
+    _, elapsed_s = await run_load(client, load(operations=10, rate=100.0))  # type: ignore[arg-type]  # as above
+    assert elapsed_s >= 0.09
+    assert len(client.seen) == 20
+
+
+async def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line now and then, of what happened since the last one."""
+    monkeypatch.setattr(bench, "PROGRESS_S", 0.02)
+    said: list[str] = []
+    await run_load(Answering(), load(operations=10, rate=100.0), said.append)  # type: ignore[arg-type]  # as above
+    assert said
+    assert all("operations a second" in line for line in said)
+
+
+async def test_where_no_more_latencies_are_kept_the_measurement_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says so: a percentile of what was kept would not be of what happened."""
+    monkeypatch.setattr(bench, "SAMPLES_MAX", 30)
+    said: list[str] = []
+    tally, _ = await run_load(Answering(), load(), said.append)  # type: ignore[arg-type]  # as above
+    assert 30 <= tally.operations < 50
+    assert said[-1] == "ended at 30 operations: their latencies are all that is kept"
 
 
 async def test_a_duration_ends_what_it_began() -> None:

@@ -1,6 +1,6 @@
 """Gathering calls into envelopes: in order, within bounds, and never with one that wants to be alone."""
 
-from bftnode.client.batch import Call, Gathering
+from bftnode.client.batch import Call, Gathering, envelopes_of
 
 
 def gathered(*operations: bytes) -> Gathering:
@@ -35,3 +35,14 @@ async def test_callers_that_left_and_callers_that_want_no_company() -> None:
         gathering.add(call)
     assert sizes(gathering) == [[2], [3], [4]]
     assert len(gathering) == 0
+
+
+def test_a_list_is_cut_as_callers_are_gathered() -> None:
+    """By count and by bytes, in order; what is too long for company is alone."""
+
+    def cut(*lengths: int) -> list[list[int]]:
+        return [[len(operation) for operation in part] for part in envelopes_of([bytes(n) for n in lengths], 3, 100)]
+
+    assert cut(*[1] * 7) == [[1, 1, 1], [1, 1, 1], [1]]
+    assert cut(60, 40, 1, 500, 2) == [[60, 40], [1], [500], [2]]
+    assert cut() == []

@@ -175,6 +175,40 @@ async def test_one_bad_operation_does_not_spoil_those_it_travelled_with(town: To
         assert good == ["", ""]
 
 
+async def test_many_operations_travel_in_few_envelopes(town: Town) -> None:
+    """Each has its own result, in order; nothing is asked of nobody."""
+    async with running(town) as cluster, client_of(cluster) as client:
+        results = await client.submit_many([put(b"%d" % number, b"v") for number in range(2500)])
+        assert [result.code for result in results] == [""] * 2500
+        chain = cluster.ledger.members.chain_id
+        counts = [len(open_transaction(entry.envelope, chain).body.operations) for entry in cluster.ledger.entries]
+        assert sorted(counts) == [500, 1000, 1000]
+        assert await client.submit_many([]) == []
+
+
+@pytest.mark.covers("A05")
+async def test_bad_ones_among_many_are_named_and_the_others_executed(town: Town) -> None:
+    """One that is no operation, and one that is too long for any envelope."""
+    async with running(town) as cluster, client_of(cluster) as client:
+        operations = [put(b"%d" % number, b"v") for number in range(20)]
+        operations[7] = b"\x01 no operation"
+        operations[13] = put(b"a", b"x")[:2] + bytes(300_000)
+        codes = [result.code for result in await client.submit_many(operations)]
+        assert (codes.pop(13), codes.pop(7)) == (str(Reason.TX_SIZE), str(Reason.TX_INVALID_OPERATION))
+        assert codes == [""] * 18
+
+
+async def test_many_that_have_no_outcome_in_time_say_so(town: Town) -> None:
+    """With the transaction to ask for later."""
+    async with running(town) as cluster, client_of(cluster) as client:
+        await client.ready()
+        cluster.ledger.held = True
+        with pytest.raises(OutcomeUnknown) as caught:
+            await client.submit_many([put(b"a", b"1"), put(b"b", b"2")], timeout_s=0.3)
+        cluster.ledger.release()
+        assert [result.code for result in (await client.wait(caught.value.transaction)).results] == ["", ""]
+
+
 @pytest.mark.covers("A05")
 async def test_what_is_too_long_never_leaves(town: Town) -> None:
     """Refused here, and nobody else is disturbed by it."""
