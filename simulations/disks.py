@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import NamedTuple, assert_never
 
-from bftnode.apps.contract import StateDigest
-from bftnode.apps.execution import CLIENT_PREFIX, Executor, advance_digest
+from bftnode.apps.execution import CLIENT_PREFIX, NO_STATE, Executor, digest_after
 from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Packed, genesis_block, pack_block
 from bftnode.protocol.certificates import Certificate
@@ -63,7 +62,7 @@ class _Before(NamedTuple):
     """What executing a block changed, as it was."""
 
     state: dict[bytes, bytes | None]
-    digest: StateDigest
+    digest: bytes
     frontier: Frontier
 
 
@@ -74,7 +73,7 @@ class Image(NamedTuple):
     stored: dict[bytes, Block]
     log: list[tuple[Block, Certificate | None]]
     state: dict[bytes, bytes]
-    digest: StateDigest
+    digest: bytes
     frontier: Frontier
     seals: dict[Place, bytes]
 
@@ -90,7 +89,7 @@ class Disk:
         self.stored: dict[bytes, Block] = {}
         self.log: list[tuple[Block, Certificate | None]] = []
         self._state = MapState()
-        self._digest = StateDigest()
+        self._digest = NO_STATE
         self._frontier = Frontier()
         self._behind: list[Persist | StoreBlock | DropBlocks] = []
         self._ahead: list[_Before] = []  # one for each block of the log that is not durable yet
@@ -107,9 +106,9 @@ class Disk:
         self.journal = {}
         self.stored = {}
         self.log = [(genesis_block(self._members.chain_id), None)]
-        self._state, self._digest, self._frontier = MapState(), StateDigest(), Frontier()
+        self._state, self._frontier = MapState(), Frontier()
         changes = self._executor.initial_state()
-        advance_digest(self._digest, changes, self._state)
+        self._digest = digest_after(NO_STATE, changes)
         self._state.apply(changes)
 
     @property
@@ -191,12 +190,11 @@ class Disk:
             block.seq, block.header.time_ms, self._frontier.size, effect.transactions, self._state
         )
         before = {key: self._state.get(key) for key in execution.changes}
-        self._ahead.append(_Before(before, self._digest.copy(), self._frontier))
-        advance_digest(self._digest, execution.changes, self._state)
+        self._ahead.append(_Before(before, self._digest, self._frontier))
+        self._digest = digest_after(self._digest, execution.changes)
         self._state.apply(execution.changes)
         self.log.append((block, effect.certificate))
         self._frontier = frontier
-        digest = self._digest.value()
         due = block.seq % self._members.parameters.checkpoint_interval == 0
         executed = Executed(
             block.seq,
@@ -205,9 +203,9 @@ class Disk:
                 for transaction, result in zip(effect.transactions, execution.results, strict=True)
             ),
             tuple(execution.clients.items()),
-            digest if due else None,
+            self._digest if due else None,
         )
-        return Committed(effect, executed, execution.results, digest)
+        return Committed(effect, executed, execution.results, self._digest)
 
     # ---- reads
 
@@ -268,7 +266,7 @@ class Disk:
             dict(self.stored),
             self.log[:written],
             state.entries,
-            last.digest.copy(),
+            last.digest,
             last.frontier,
             self._seals.copy(),
         )
@@ -280,7 +278,7 @@ class Disk:
         self.stored = dict(image.stored)
         self.log = list(image.log)
         self._state = MapState(dict(image.state))
-        self._digest = image.digest.copy()
+        self._digest = image.digest
         self._frontier = image.frontier
         self._seals = Seals(image.seals)
 

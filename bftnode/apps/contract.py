@@ -1,6 +1,6 @@
 """What an application is: a deterministic function over an ordered map of bytes (docs/applications.md).
 
-The map is the application's whole state; the host stores it, digests it, snapshots and restores it. An
+The map is the application's whole state; the host stores it, digests what changes, snapshots and restores it. An
 application never looks at a clock, a file, randomness or the order of a set: two replicas that apply the same
 operations to the same map must have the same map after it (faults.md K10).
 """
@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Refused
 
-__all__ = ["Application", "Context", "ReadableState", "Refused", "State", "StateDigest"]
+__all__ = ["Application", "Context", "ReadableState", "Refused", "State"]
 
 KEY_BYTES_MAX = 400
 """LMDB's keys have at most 511 bytes, of which the host uses some."""
@@ -85,62 +86,8 @@ class Application(ABC):
             state.put(key, value)
 
     def digest(self, state: ReadableState) -> bytes:
-        """The digest of the whole map; equal to the host's incremental one."""
-        digest = StateDigest()
-        for key, value in self.snapshot(state):
-            digest.replace(key, None, value)
-        return digest.value()
-
-
-class StateDigest:
-    """An incremental digest of a map: the sum of hashed entries modulo 2**4096, then SHA-256.
-
-    AdHash (Bellare and Micciancio, Eurocrypt 1997) with a modulus that is wide enough for 2**128 work against
-    generalised birthday attacks (Wagner, Crypto 2002: about 2**(2 * sqrt(4096))). The order of writes does not
-    matter, only the content, so a snapshot can be checked against it (decision 004).
-    """
-
-    __slots__ = ("_count", "_sum")
-    _BYTES = 512
-    _MASK = (1 << 8 * _BYTES) - 1
-
-    def __init__(self, total: int = 0, count: int = 0) -> None:
-        self._sum = total
-        self._count = count
-
-    def copy(self) -> "StateDigest":
-        return StateDigest(self._sum, self._count)
-
-    def replace(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
-        """Account for the entry under `key` going from `old` to `new` (None: absent)."""
-        self.replace_all(((key, old, new),))
-
-    def replace_all(self, entries: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> None:
-        """As `replace` for each (key, old, new): two expansions of some 1.2 microseconds an entry, nothing for one
-        that is what it was, and the modulus once."""
-        total, count, size = self._sum, self._count, self._BYTES
-        expand, number = hashlib.shake_128, int.from_bytes
-        for key, old, new in entries:
-            if old == new:
-                continue
-            prefix = len(key).to_bytes(4, "big") + key
-            if old is not None:
-                total -= number(expand(prefix + old).digest(size), "big")
-                count -= 1
-            if new is not None:
-                total += number(expand(prefix + new).digest(size), "big")
-                count += 1
-        self._sum = total & self._MASK
-        self._count = count
-
-    def value(self) -> bytes:
-        """32 bytes."""
-        return hashlib.sha256(self.dump()).digest()
-
-    def dump(self) -> bytes:
-        return self._count.to_bytes(8, "big") + self._sum.to_bytes(self._BYTES, "big")
-
-    @staticmethod
-    def load(raw: bytes) -> "StateDigest":
-        assert len(raw) == 8 + StateDigest._BYTES, "a digest as dump() wrote it"
-        return StateDigest(int.from_bytes(raw[8:], "big"), int.from_bytes(raw[:8], "big"))
+        """SHA-256 over the whole map, entry by entry in ascending order of key: what a snapshot is compared with."""
+        hasher = hashlib.sha256()
+        for entry in self.snapshot(state):
+            hasher.update(encode(entry))
+        return hasher.digest()

@@ -11,11 +11,12 @@ What a refused operation leaves in the state is its code alone. The sentence bes
 from a library; were it kept, two versions of msgspec would be two different states (K10).
 """
 
+import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from bftnode.apps.contract import Application, Context, ReadableState, StateDigest
+from bftnode.apps.contract import Application, Context, ReadableState
 from bftnode.protocol import limits
 from bftnode.protocol.codec import Byte, PublicKey, UInt, Wire, decoder_of, encode
 from bftnode.protocol.ed25519 import check_public_key
@@ -346,9 +347,17 @@ class _BlockTurn:
         return self._windows[client]
 
 
-def advance_digest(digest: StateDigest, changes: dict[bytes, bytes | None], base: ReadableState) -> None:
-    """Account for `changes` on top of `base`, before they are applied to it."""
-    digest.replace_all((key, base.get(key), value) for key, value in changes.items())
+NO_STATE = bytes(32)
+"""The state digest before there is a state."""
+
+
+def digest_after(before: bytes, changes: dict[bytes, bytes | None]) -> bytes:
+    """The state digest, of 32 bytes, after `changes`: SHA-256 over the one before and the hash of what was changed.
+
+    That is the msgpack array of [key, new value or nil] in ascending order of key: one pass in C (decision 012).
+    """
+    changed = hashlib.sha256(encode(sorted(changes.items()))).digest()
+    return hashlib.sha256(before + changed).digest()
 
 
 def _open_own(reader: Callable[[bytes], T], raw: bytes) -> T:

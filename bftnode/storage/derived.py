@@ -8,8 +8,8 @@ in the middle of it is one more crash before it; and execution being determinist
 
 from typing import NamedTuple
 
-from bftnode.apps.contract import ReadableState, StateDigest
-from bftnode.apps.execution import Execution, Executor
+from bftnode.apps.contract import ReadableState
+from bftnode.apps.execution import NO_STATE, Execution, Executor, digest_after
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Refused
@@ -20,7 +20,7 @@ from bftnode.storage.log import LogReader, node_records
 from bftnode.storage.pending import Layer, LayeredState, Pending, merged
 from bftnode.storage.records import (
     DERIVED,
-    DIGEST,
+    STATE,
     Databases,
     Placed,
     Txn,
@@ -31,11 +31,7 @@ from bftnode.storage.records import (
     put_many,
     record_name,
 )
-from bftnode.storage.state import StoredState, apply_changes, load_digest
-
-SETTLE_ENTRIES = 1024
-"""The digest follows so many entries behind at most. What several blocks changed again and again (a client's window)
-is hashed once; at a checkpoint and in a flush, the rest is made up for, in some milliseconds."""
+from bftnode.storage.state import NO_TALLY, StateRecord, StoredState, apply_changes, load_state_record
 
 
 class Head(NamedTuple):
@@ -79,31 +75,15 @@ def execute(
         else:
             executed[transaction.id] = placed
     layer = Layer(execution.changes, executed, rejected, nodes_before(first_index), nodes)
-    return execution, pending.extended(layer)
-
-
-def settle(txn: Txn, databases: Databases, pending: Pending) -> Pending:
-    """With a digest that says all that is pending."""
-    if pending.settled == len(pending.layers):
-        return pending
-    layer, below = merged(pending.layers[pending.settled :]), pending.layers[: pending.settled]
-    before: dict[bytes, bytes | None] = {}
-    for lower in below:
-        before.update((key, lower.changes[key]) for key in layer.changes.keys() & lower.changes.keys())
-    stored = StoredState(txn, databases.state, prove_absence=False)
-    # In order of key: neighbours share a page, and one pass finds them.
-    before.update(stored.get_many(sorted(layer.changes.keys() - before.keys())))
-    digest = pending.digest.copy()
-    digest.replace_all((key, before.get(key), value) for key, value in layer.changes.items())
-    return pending.settled_by(layer, digest)
+    return execution, pending.extended(layer, digest_after(pending.digest, execution.changes))
 
 
 def flush(txn: Txn, databases: Databases, pending: Pending, seq: int) -> Pending:
     """Write all that is pending, which is as of height `seq`; what is pending then: nothing."""
-    digest = settle(txn, databases, pending).digest
+    tally = load_state_record(txn, databases).tally
     if pending.layers:
         layer = merged(pending.layers)
-        apply_changes(txn, databases.state, layer.changes)
+        tally = apply_changes(txn, databases.state, layer.changes, tally)
         # An envelope may be ordered again; then execution rejects it, its nonce being used. An id means the place
         # where it was executed, and until there is one the first place where it was rejected.
         places = databases.transactions
@@ -111,17 +91,15 @@ def flush(txn: Txn, databases: Databases, pending: Pending, seq: int) -> Pending
         fresh = sorted(layer.rejected.keys() - layer.executed.keys())
         put_many(txn, places, ((key, layer.rejected[key]) for key in fresh), overwrite=False)
         put_many(txn, databases.nodes, node_records(layer.first_node, layer.nodes), append=True)
-    put(txn, databases.meta, DIGEST, digest.dump())
+    put(txn, databases.meta, STATE, encode(StateRecord(pending.digest, tally)))
     put(txn, databases.meta, DERIVED, number(seq))
-    return Pending(seq, digest)
+    return Pending(seq, pending.digest)
 
 
 def flush_first(txn: Txn, databases: Databases, state: dict[bytes, bytes | None]) -> None:
     """The derived data of height 0, in an empty environment."""
-    digest = StateDigest()
-    digest.replace_all((key, None, value) for key, value in state.items())
-    apply_changes(txn, databases.state, state)
-    put(txn, databases.meta, DIGEST, digest.dump())
+    tally = apply_changes(txn, databases.state, state, NO_TALLY)
+    put(txn, databases.meta, STATE, encode(StateRecord(digest_after(NO_STATE, state), tally)))
     put(txn, databases.meta, DERIVED, number(0))
 
 
@@ -139,7 +117,7 @@ def replay(txn: Txn, databases: Databases, executor: Executor) -> tuple[Head, Pe
     frontier = log.frontier(block.header.log_size)
     if frontier.root() != block.header.log_root:
         raise IntegrityError("nodes", f"the right edge of the Merkle tree does not lead to the log root of block {seq}")
-    pending = Pending(seq, load_digest(txn, databases))
+    pending = Pending(seq, load_state_record(txn, databases).digest)
     while seq < height:
         seq, parent = seq + 1, block
         block = log.block(seq)

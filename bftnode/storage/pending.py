@@ -10,7 +10,7 @@ without a lock and without a copy. Neighbours of like size are merged, so there 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from bftnode.apps.contract import ReadableState, StateDigest
+from bftnode.apps.contract import ReadableState
 from bftnode.apps.execution import merged_scan
 
 FLUSH_BLOCKS = 64
@@ -76,8 +76,7 @@ class Pending(NamedTuple):
     """All derived data above those in LMDB, which are as of `height`. Immutable."""
 
     height: int
-    digest: StateDigest  # of the state after the lowest `settled` layers; never changed in place
-    settled: int = 0
+    digest: bytes  # of the state, with all that is pending
     layers: tuple[Layer, ...] = ()  # oldest first
     blocks: int = 0
     entries: int = 0
@@ -91,32 +90,24 @@ class Pending(NamedTuple):
             or self.size_bytes >= FLUSH_BYTES
         )
 
-    def unsettled(self) -> int:
-        """Entries whose changes the digest does not say yet."""
-        return sum(layer.size for layer in self.layers[self.settled :])
-
-    def extended(self, layer: Layer) -> "Pending":
-        """With one more block's layer."""
+    def extended(self, layer: Layer, digest: bytes) -> "Pending":
+        """With one more block's layer, after which the state has this digest."""
         changes = layer.changes
         size_bytes = sum(map(len, changes)) + sum(map(len, filter(None, changes.values())))
         size_bytes += _TRANSACTION_BYTES * (layer.size - len(changes))
         return self._replace(
-            layers=_stacked(self.layers, self.settled, layer) if layer.size else self.layers,
+            digest=digest,
+            layers=_stacked(self.layers, layer) if layer.size else self.layers,
             blocks=self.blocks + 1,
             entries=self.entries + layer.size,
             size_bytes=self.size_bytes + size_bytes,
         )
 
-    def settled_by(self, layer: Layer, digest: StateDigest) -> "Pending":
-        """With `layer` in place of those that were not settled, and `digest` the one after it."""
-        layers = _stacked(self.layers[: self.settled], 0, layer)
-        return self._replace(layers=layers, settled=len(layers), digest=digest)
 
-
-def _stacked(layers: tuple[Layer, ...], fixed: int, layer: Layer) -> tuple[Layer, ...]:
-    """`layer` on top, merged with those below it that are not more than twice as large; the lowest `fixed` stay."""
+def _stacked(layers: tuple[Layer, ...], layer: Layer) -> tuple[Layer, ...]:
+    """`layer` on top, merged with those below it that are not more than twice as large."""
     size, keep = layer.size, len(layers)
-    while keep > fixed and layers[keep - 1].size <= 2 * size:
+    while keep and layers[keep - 1].size <= 2 * size:
         keep -= 1
         size += layers[keep].size
     return (*layers[:keep], layer if keep == len(layers) else merged((*layers[keep:], layer)))

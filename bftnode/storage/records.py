@@ -6,7 +6,7 @@ itself: a flipped bit, or a record that stands under a key that is not its own, 
 verify.py checks those.
 
 database       key                            value
-meta           name                           identity of the node; derived height; state digest after that height
+meta           name                           identity of the node; derived height; digest and tally of the state then
 journal        name of a Persist              its last value
 blocks         height, block hash             header length, header, payload: stored and committed blocks alike
 hashes         block hash                     height
@@ -51,8 +51,8 @@ NODES_PER_RECORD = 32
 """Merkle nodes in one record: 1032 bytes stay within LMDB's inline limit and are one hash pass to check."""
 
 IDENTITY = b"identity"
-DIGEST = b"digest"
 DERIVED = b"derived"
+STATE = b"state"
 
 T = TypeVar("T")
 

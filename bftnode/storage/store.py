@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from bftnode.apps.contract import ReadableState, StateDigest
+from bftnode.apps.contract import ReadableState
 from bftnode.apps.execution import CLIENT_PREFIX, Executor, result_key
 from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Packed, genesis_block
@@ -35,7 +35,6 @@ from bftnode.replica.effects import AppendBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
 from bftnode.storage.derived import (
-    SETTLE_ENTRIES,
     Head,
     derived_height,
     execute,
@@ -43,7 +42,6 @@ from bftnode.storage.derived import (
     flush,
     flush_first,
     replay,
-    settle,
 )
 from bftnode.storage.directory import (
     LMDB_NAME,
@@ -76,8 +74,8 @@ from bftnode.storage.state import StoredState, check_state, entries
 __all__ = ["Committed", "DiskFull", "Found", "IntegrityError", "Storage", "StorageBroken", "Turn", "View"]
 
 SCRUB_ENTRIES_MAX = 200_000
-"""A state of at most so many entries is compared with its digest at start (about a second). A larger one is used
-as it is: its entries are still checked one by one, and the next checkpoint compares the digest with the others'."""
+"""A state of at most so many entries is compared with its tally at start (half a second). A larger one is used as it
+is: its entries are still checked one by one, as they are read."""
 SNAPSHOTS_MAX = 1000
 """A reader that so many times finds no moment for its snapshot has not been overtaken by commits: somebody who does
 not respect the directory's lock writes these data."""
@@ -154,7 +152,6 @@ class Storage:
         # Every member reaches the bound after as many blocks: begun apart, they flush one after the other, and a
         # quorum never waits for all of them at once.
         self._ahead_blocks = FLUSH_BLOCKS * member // membership.n
-        self._settle_entries = SETTLE_ENTRIES * (member + 1) // membership.n  # and so with the digest
         self._broken: str | None = None
 
     @staticmethod
@@ -329,13 +326,6 @@ class Storage:
         execution, pending = execute(
             txn, databases, self._executor, block, effect.transactions, head.frontier.size, nodes, pending
         )
-        digest: bytes | None = None
-        due = block.seq % self._interval == 0
-        if due or pending.unsettled() >= self._settle_entries:
-            pending = settle(txn, databases, pending)
-            self._settle_entries = SETTLE_ENTRIES
-        if due:
-            digest = pending.digest.value()
         executed = Executed(
             block.seq,
             tuple(
@@ -343,7 +333,7 @@ class Storage:
                 for transaction, result in zip(effect.transactions, execution.results, strict=True)
             ),
             tuple(execution.clients.items()),
-            digest,
+            pending.digest if block.seq % self._interval == 0 else None,
         )
         return Committed(executed, execution.results, execution.encoded), Head(block.seq, block.hash, frontier), pending
 
@@ -451,17 +441,9 @@ class Storage:
         return 0 if raw is None else opened(self._databases.state, key, _open_client, raw).role
 
     def check_state(self) -> None:
-        """Compare the whole state with its digest, however large: as LMDB has it, and with what is pending.
-
-        Raises IntegrityError.
-        """
-        with self._moment() as (txn, pending):
+        """Compare the whole state, as LMDB has it, with its tally, however large. Raises IntegrityError."""
+        with self._moment() as (txn, _):
             check_state(txn, self._databases)
-            if pending.layers:
-                computed = StateDigest()
-                computed.replace_all((key, None, value) for key, value in entries(self._state(txn, pending), b"", None))
-                if computed.dump() != settle(txn, self._databases, pending).digest.dump():
-                    raise IntegrityError("state", "what is pending does not lead to its digest")
 
     def statistics(self) -> dict[str, int]:
         """For telemetry: sizes in bytes, read transactions open now, and what is not flushed yet."""

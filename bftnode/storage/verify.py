@@ -19,8 +19,7 @@ from pathlib import Path
 
 import lmdb
 
-from bftnode.apps.contract import StateDigest
-from bftnode.apps.execution import Executor, advance_digest
+from bftnode.apps.execution import NO_STATE, Executor, digest_after
 from bftnode.protocol.blocks import Block, Header, genesis_block, hash_header, open_block, open_header
 from bftnode.protocol.certificates import COMMIT, Certificate, check_certificate
 from bftnode.protocol.codec import unpack as unpack_value
@@ -35,7 +34,7 @@ from bftnode.storage.environment import check_structure, opened_read_only
 from bftnode.storage.errors import IntegrityError, StorageBroken
 from bftnode.storage.log import LogReader
 from bftnode.storage.records import SEAL_BYTES, Databases, Identity, Txn, block_key, get, items, number, unpack
-from bftnode.storage.state import load_digest
+from bftnode.storage.state import check_state, load_state_record
 
 __all__ = ["Fault", "Identity", "VerifyReport", "identity_of", "verify_log"]
 
@@ -186,7 +185,7 @@ class _Walk:
         self._last = genesis
         self._frontier = Frontier()
         self._state = _MemoryState()
-        self._digest = StateDigest()
+        self._digest = NO_STATE
 
     @property
     def next_index(self) -> int:
@@ -338,7 +337,7 @@ class _Walk:
                 raise _Bad(block.seq, index, "the transaction is not found by its id")
 
     def _execute_changes(self, changes: dict[bytes, bytes | None]) -> None:
-        advance_digest(self._digest, changes, self._state)
+        self._digest = digest_after(self._digest, changes)
         self._state.apply(changes)
 
     def _other_records(self, txn: Txn, databases: Databases) -> None:
@@ -346,14 +345,16 @@ class _Walk:
         for db in (databases.meta, databases.journal, databases.state):
             for _ in items(txn, db):
                 pass  # being read is being checked
-        load_digest(txn, databases)
+        load_state_record(txn, databases)
 
     def _compare_state(self, txn: Txn, databases: Databases) -> None:
-        """The stored state is what executing the log up to the derived height gives, entry by entry, and its digest."""
+        """The stored state is what executing the log up to the derived height gives, entry by entry; so is its digest,
+        and its tally is its own."""
         stored = dict(items(txn, databases.state))
         computed = self._state.entries
         if stored != computed:
             strange = min(key for key in stored.keys() | computed.keys() if stored.get(key) != computed.get(key))
             raise _Bad(None, None, f"state/{strange.hex()}: not what executing the log gives")
-        if load_digest(txn, databases).dump() != self._digest.dump():
-            raise _Bad(None, None, "meta/digest: not the digest of the state")
+        if load_state_record(txn, databases).digest != self._digest:
+            raise _Bad(None, None, "meta/state: not the digest of the state")
+        check_state(txn, databases)

@@ -2,14 +2,15 @@
 
 import hashlib
 
-from bftnode.apps.contract import Application, Context, StateDigest
+from bftnode.apps.contract import Application, Context
 from bftnode.apps.execution import (
+    NO_STATE,
     Execution,
     Executor,
     Scoped,
     SystemOperation,
-    advance_digest,
     application_operation,
+    digest_after,
     system_operation,
 )
 from bftnode.protocol.ed25519 import public_key_of, signer
@@ -76,7 +77,7 @@ class Chain:
 
     def __init__(self, application: Application, clients_max: int = 10) -> None:
         self.executor = Executor(application, [Person(ADMIN).key], clients_max)
-        self.state, self.digest = Map(), StateDigest()
+        self.state, self.digest = Map(), NO_STATE
         self._keep(self.executor.initial_state())
         self.seq = self.size = 0
 
@@ -95,7 +96,7 @@ class Chain:
         return self.executor.application.query(Scoped(self.state), query)
 
     def _keep(self, changes: dict[bytes, bytes | None]) -> None:
-        advance_digest(self.digest, changes, self.state)
+        self.digest = digest_after(self.digest, changes)
         self.state.apply(changes)
 
 

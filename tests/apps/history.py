@@ -25,7 +25,7 @@ def key_value_history() -> str:
             admin.signs(system(REMOVE, people[11 - height].key, 0), system(ADMIT, admin.key, CLIENT)),
         )
         lines += [encode(result).hex() for result in done.results] + [key.hex() for key in done.changes]
-        lines += [f"{client.hex()} {role}" for client, role in done.clients.items()] + [chain.digest.value().hex()]
+        lines += [f"{client.hex()} {role}" for client, role in done.clients.items()] + [chain.digest.hex()]
     return "\n".join(lines)
 
 
@@ -33,7 +33,7 @@ def log_history() -> str:
     chain, admin = Chain(log.Records()), Person(ADMIN)
     for height in range(4):
         chain.block(*(admin.asks(log.append(b"%d" % i), log.append(b"%d" % height)) for i in range(5)))
-    return chain.query(log.read_range(0, 50)).hex() + chain.digest.value().hex()
+    return chain.query(log.read_range(0, 50)).hex() + chain.digest.hex()
 
 
 def fingerprint() -> str:

@@ -1,12 +1,14 @@
-"""The state digest: kept incrementally, it is what anyone computes from the whole map."""
+"""The state digest: what the blocks changed, one after the other; and a snapshot's, of the map alone."""
+
+from hashlib import sha256
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bftnode.apps import kv
-from bftnode.apps.contract import StateDigest
-from bftnode.apps.execution import ADMIT, REMOVE
+from bftnode.apps.execution import ADMIT, NO_STATE, REMOVE, digest_after
 from bftnode.protocol.codec import encode
 from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT
 from bftnode.protocol.transactions import Transaction
@@ -35,46 +37,46 @@ def transactions() -> st.SearchStrategy[Transaction]:
 
 @pytest.mark.covers("K10", "P37")
 @given(st.lists(st.lists(transactions(), max_size=4), max_size=5))
-def test_incremental_is_recomputed(blocks: list[list[Transaction]]) -> None:
-    """After any blocks, the digest that was carried along is the digest of the map; and a second run has it too."""
+def test_what_is_executed_alike_has_one_digest(blocks: list[list[Transaction]]) -> None:
+    """After any blocks: a second run has the same map, and the digest moves with every block."""
     one, two = Chain(APPLICATION), Chain(APPLICATION)
+    seen = {one.digest}
     for block in blocks:
         assert one.block(*block) == two.block(*block)
-        assert one.digest.value() == APPLICATION.digest(one.state)
+        seen.add(one.digest)
     assert one.state.entries == two.state.entries
-    assert one.digest.value() == two.digest.value()
+    assert one.digest == two.digest
+    assert len(seen) == len(blocks) + 1
 
 
-@given(st.dictionaries(st.binary(min_size=1, max_size=3), st.binary(max_size=3), max_size=8), st.randoms())
-def test_the_order_of_writes_does_not_matter(entries: dict[bytes, bytes], random: object) -> None:
-    """Only what is in the map: written in any order, over other values or not."""
-    direct, detour = StateDigest(), StateDigest()
-    for key, value in entries.items():
-        direct.replace(key, None, value)
-    shuffled = list(entries.items())
+CHANGES = st.dictionaries(st.binary(min_size=1, max_size=3), st.none() | st.binary(max_size=3), max_size=8)
+
+
+@pytest.mark.covers("K10", "P37")
+@given(CHANGES, CHANGES, st.randoms())
+def test_every_change_is_in_it_and_the_order_of_writes_is_not(
+    changes: dict[bytes, bytes | None], others: dict[bytes, bytes | None], random: Random
+) -> None:
+    """Another value, a deletion for a value, another block before: another digest. The same in any order: the same."""
+    shuffled = list(changes.items())
     random.shuffle(shuffled)
-    for key, value in shuffled:
-        detour.replace(key, None, b"first " + value)
-        detour.replace(key, b"first " + value, value)
-    assert detour.dump() == direct.dump()
-    assert StateDigest.load(direct.dump()).value() == direct.value()
+    digest = digest_after(NO_STATE, changes)
+    assert digest_after(NO_STATE, dict(shuffled)) == digest
+    assert (digest_after(NO_STATE, others) == digest) is (others == changes)
+    assert digest_after(digest, changes) != digest
+
+
+def test_the_digest_is_what_is_written_down() -> None:
+    """As docs/protocol.md says it, by hand."""
+    changes = {b"b": None, b"a": b"\x01"}
+    packed = b"\x92" + b"\x92\xc4\x01a\xc4\x01\x01" + b"\x92\xc4\x01b\xc0"
+    assert digest_after(NO_STATE, changes) == sha256(bytes(32) + sha256(packed).digest()).digest()
 
 
 def test_different_maps_have_different_digests() -> None:
     """Also where the concatenation of keys and values is the same, or only the number of entries differs."""
     maps: list[dict[bytes, bytes]] = [{}, {b"a": b""}, {b"a": b"b"}, {b"ab": b""}, {b"a": b"", b"b": b""}, {b"b": b"a"}]
     assert len({APPLICATION.digest(Map(entries)) for entries in maps}) == len(maps)
-
-
-def test_a_copy_goes_its_own_way() -> None:
-    """A node keeps the digest of the last checkpoint while it executes on."""
-    digest = StateDigest()
-    digest.replace(b"a", None, b"1")
-    before, copy = digest.value(), digest.copy()
-    copy.replace(b"a", b"1", b"2")
-    assert digest.value() == before != copy.value()
-    copy.replace(b"a", b"2", b"1")
-    assert copy.value() == before
 
 
 @given(st.integers(0, 2100))
@@ -93,8 +95,9 @@ def test_a_restored_chain_goes_on_alike() -> None:
     used = admin.asks(kv.put(b"a", b"1"))
     chain.block(used, admin.signs(system(ADMIT, Person("anna").key, CLIENT)))
     other = Chain(APPLICATION)
-    other.state, other.digest, other.seq, other.size = Map(), chain.digest.copy(), chain.seq, chain.size
+    other.state, other.digest, other.seq, other.size = Map(), chain.digest, chain.seq, chain.size
     APPLICATION.restore(other.state, APPLICATION.snapshot(chain.state))
     after = [used, Person("anna").asks(kv.get(b"a")), admin.asks(kv.delete(b"a"), nonce=3)]
     assert chain.block(*after) == other.block(*after)
-    assert chain.digest.value() == other.digest.value() == APPLICATION.digest(other.state)
+    assert chain.digest == other.digest
+    assert APPLICATION.digest(chain.state) == APPLICATION.digest(other.state)

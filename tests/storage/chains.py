@@ -152,3 +152,11 @@ def rewrite(path: Path, name: str, key: bytes, value: bytes) -> None:
         db = env.open_db(name.encode())
         with env.begin(write=True) as txn:
             txn.put(key, seal + value, db=db)
+
+
+def delete(path: Path, name: str, key: bytes) -> None:
+    """Take a record out of a closed storage."""
+    with lmdb.open(str(path / "lmdb"), map_size=2**30, max_dbs=16) as env:
+        db = env.open_db(name.encode())
+        with env.begin(write=True) as txn:
+            assert txn.delete(key, db=db)

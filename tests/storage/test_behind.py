@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bftnode.apps.contract import StateDigest
-from bftnode.apps.execution import REMOVE, SystemOperation, application_operation, system_operation
+from bftnode.apps.execution import NO_STATE, REMOVE, SystemOperation, application_operation, system_operation
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.transactions import Transaction
 from bftnode.replica.effects import AppendBlock
-from bftnode.storage import derived, pending
+from bftnode.storage import pending
 from bftnode.storage.pending import Layer, LayeredState, Pending
 from bftnode.storage.records import NAMES, number
 from bftnode.storage.store import DiskFull, IntegrityError, Storage, StorageBroken, Turn
@@ -67,13 +66,9 @@ def contents(path: Path) -> dict[str, object]:
 
 @pytest.mark.covers("D01", "D02", "K10")
 @pytest.mark.parametrize("flushed_after", [0, 1, 3, 7, 8])
-@pytest.mark.parametrize("settled_after", [1, 1024])
-def test_executing_the_log_again_gives_what_was_lost(
-    tmp_path: Path, flushed_after: int, settled_after: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_executing_the_log_again_gives_what_was_lost(tmp_path: Path, flushed_after: int) -> None:
     """However much was pending when a node died, and however often it dies while it starts, it is as its twin that
     wrote everything at once: answers, digests, every record."""
-    monkeypatch.setattr(derived, "SETTLE_ENTRIES", settled_after)
     world = World()
     effects, sent = eventful(world)
     storage, twin = opened(tmp_path / "one", world), opened(tmp_path / "twin", world)
@@ -366,23 +361,18 @@ KEYS = st.integers(0, 30).map(lambda number: b"k%02d" % number)
 CHANGES = st.lists(st.dictionaries(KEYS, st.none() | st.binary(max_size=2), max_size=12), max_size=9)
 
 
-@given(st.dictionaries(KEYS, st.binary(max_size=2)), CHANGES, st.integers(0, 9), KEYS, KEYS, st.integers(1, 40))
+@given(st.dictionaries(KEYS, st.binary(max_size=2)), CHANGES, KEYS, KEYS, st.integers(1, 40))
 def test_layers_are_the_map_that_they_will_become(
     base: dict[bytes, bytes],
     blocks: list[dict[bytes, bytes | None]],
-    settle_at: int,
     start: bytes,
     end: bytes,
     limit: int,
 ) -> None:
     """Merged as they may be, layers over a map read as the map to which the changes were applied."""
-    plain, stack = Map(base), Pending(0, StateDigest())
-    for place, changes in enumerate(blocks):
-        stack = stack.extended(Layer(changes, {}, {}, 0, []))
-        if place == settle_at:
-            fresh = stack.layers[stack.settled :]
-            if fresh:
-                stack = stack.settled_by(pending.merged(fresh), stack.digest)
+    plain, stack = Map(base), Pending(0, NO_STATE)
+    for changes in blocks:
+        stack = stack.extended(Layer(changes, {}, {}, 0, []), NO_STATE)
         plain.apply(changes)
     layered = LayeredState(Map(base), stack.layers)
     assert [layered.get(b"k%02d" % at) for at in range(31)] == [plain.get(b"k%02d" % at) for at in range(31)]
@@ -393,9 +383,11 @@ def test_layers_are_the_map_that_they_will_become(
 def test_there_are_few_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading through a thousand blocks that are pending is looking into a dozen places."""
     monkeypatch.setattr(pending, "FLUSH_BLOCKS", 10_000)
-    stack = Pending(0, StateDigest())
+    stack = Pending(0, NO_STATE)
     for seq in range(1000):
-        stack = stack.extended(Layer({b"%d %d" % (seq, i): b"" for i in range(1 + seq * 7 % 11)}, {}, {}, 0, []))
+        stack = stack.extended(
+            Layer({b"%d %d" % (seq, i): b"" for i in range(1 + seq * 7 % 11)}, {}, {}, 0, []), NO_STATE
+        )
         assert len(stack.layers) <= 12
     assert sum(layer.size for layer in stack.layers) == stack.entries
 
@@ -429,7 +421,7 @@ def test_a_log_that_does_not_lead_from_the_derived_height_is_refused(tmp_path: P
         (
             ("meta", b"derived", number(3), "a log of 2"),
             ("meta", b"derived", number(1), "state|nodes"),
-            ("state", b"anote 0", b"evil", "digest"),
+            ("state", b"anote 0", b"evil", "tally"),
             ("log", number(2), world.propose([world.admin.note("x", "y", nonce=9)]).header_raw, "log/"),
         )
     ):

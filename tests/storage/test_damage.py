@@ -10,7 +10,7 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.transactions import Transaction
 from bftnode.storage.store import IntegrityError, Storage, StorageBroken, Turn
 from bftnode.storage.verify import verify_log
-from tests.storage.chains import Client, World, rewrite
+from tests.storage.chains import Client, World, delete, rewrite
 
 META_BYTES = 2 * 4096
 POSITIONS = 100
@@ -126,8 +126,8 @@ def test_a_record_under_a_damaged_key_is_missed_not_denied(tmp_path: Path) -> No
 
 
 @pytest.mark.covers("D14")
-def test_a_lost_write_is_found_by_the_state_digest(tmp_path: Path) -> None:
-    """An old value under its own key has a seal that fits; the digest of the whole state does not."""
+def test_a_lost_write_is_found_by_the_tally(tmp_path: Path) -> None:
+    """An old value under its own key has a seal that fits; the sum of all seals does not."""
     world, _ = build(tmp_path)
     key = CLIENT_PREFIX + world.admin.key
     old = world.executor().initial_state()[key]
@@ -136,8 +136,21 @@ def test_a_lost_write_is_found_by_the_state_digest(tmp_path: Path) -> None:
     storage = Storage.open(tmp_path, world.membership, 0, world.executor())
     with storage.reading() as view:
         assert view.state.get(key) == old
-    with pytest.raises(IntegrityError, match="digest"):
+    with pytest.raises(IntegrityError, match="tally"):
         storage.recover()
+    storage.close()
+
+
+@pytest.mark.covers("D06")
+def test_an_entry_that_is_gone_is_found_by_the_tally(tmp_path: Path) -> None:
+    """Nothing is there whose seal could be wrong."""
+    world, _ = build(tmp_path)
+    delete(tmp_path, "state", b"an40-7")
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    with pytest.raises(IntegrityError, match="tally"):
+        storage.recover()
+    with pytest.raises(IntegrityError, match="tally"):
+        storage.check_state()
     storage.close()
 
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from bftnode.protocol.blocks import Block, Header, Packed, make_block
@@ -16,7 +15,7 @@ from bftnode.storage.log import node_records
 from bftnode.storage.records import Placed, nodes_before, number, pack
 from bftnode.storage.store import Storage
 from bftnode.storage.verify import Fault, identity_of, verify_log
-from tests.storage.chains import Client, World, rewrite
+from tests.storage.chains import Client, World, delete, rewrite
 from tests.storage.child import ROOT
 
 SIZES = (3, 5, 2, 4, 1)
@@ -35,13 +34,6 @@ def build(path: Path) -> tuple[World, list[Block]]:
         storage.flush()  # so that each block's Merkle nodes are records of their own, to be rewritten
     storage.close()
     return world, [genesis, *(effect.block for effect in effects)]
-
-
-def delete(path: Path, name: str, key: bytes) -> None:
-    with lmdb.open(str(path / "lmdb"), map_size=2**30, max_dbs=16) as env:
-        db = env.open_db(name.encode())
-        with env.begin(write=True) as txn:
-            assert txn.delete(key, db=db)
 
 
 def fault_of(path: Path, world: World) -> Fault:
