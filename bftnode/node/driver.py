@@ -45,8 +45,8 @@ blocks again, and abstaining from some heights; who reads the log does not wait 
 BEHIND_BLOCKS_MAX = 64
 """Blocks left behind; at the bound the turn that reached it waits for its write."""
 
-INLINE_TRANSACTIONS_MAX = 256
-"""A turn's envelopes, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
+INLINE_OPERATIONS_MAX = 256
+"""A turn's operations, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
 the switching would cost as much."""
 
 
@@ -249,7 +249,8 @@ class Driver:
 
     async def _execute(self, appends: Sequence[AppendBlock]) -> None:
         """Execute committed blocks and tell whoever waits for them: a quorum has made them durable."""
-        if sum(len(append.transactions) for append in appends) > INLINE_TRANSACTIONS_MAX:
+        operations = sum(len(item.body.operations) for append in appends for item in append.transactions)
+        if operations > INLINE_OPERATIONS_MAX:
             executed = await self._writer.run(self._execute_all, appends)
         else:
             executed = self._execute_all(appends)
