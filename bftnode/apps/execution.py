@@ -354,7 +354,7 @@ NO_STATE = bytes(32)
 def digest_after(before: bytes, changes: dict[bytes, bytes | None]) -> bytes:
     """The state digest, of 32 bytes, after `changes`: SHA-256 over the one before and the hash of what was changed.
 
-    That is the msgpack array of [key, new value or nil] in ascending order of key: one pass in C (decision 012).
+    That is the msgpack array of [key, new value or nil] in ascending order of key: one pass in C (decision 013).
     """
     changed = hashlib.sha256(encode(sorted(changes.items()))).digest()
     return hashlib.sha256(before + changed).digest()

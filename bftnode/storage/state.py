@@ -79,7 +79,7 @@ class Tally(Wire, frozen=True):
 
 
 class StateRecord(Wire, frozen=True):
-    """What meta says of the state: its digest, which the members compare (decision 012), and its tally."""
+    """What meta says of the state: its digest, which the members compare (decision 013), and its tally."""
 
     digest: Hash32
     tally: Tally
