@@ -2,8 +2,9 @@
 
 Owns the tip, what was accepted in this view, this replica's own votes, and the highest certificate. It votes at
 most once per (view, height) and phase, for ever: `_vote` compares with the last vote before it speaks, and votes only
-ever move up. A COMMIT is durable before it is sent. A PREPARE need not be (decision 009): up to the height `_vouched`,
-which follows from what is durable, a replica that restarts abstains where it cannot know whether it has voted.
+ever move up. A COMMIT is durable before it is sent, and cast only for what this replica has PREPAREd itself. A PREPARE
+need not be durable (decision 009): up to the height `_vouched`, which follows from what is durable, a replica that
+restarts cannot know what it has PREPAREd, and PREPAREs nothing until its log is past that.
 Committing a block commits its ancestors; execution order is the log's.
 """
 
@@ -82,11 +83,10 @@ class Agreement:
         self.accepted: dict[int, bytes] = {}
         self.last_prepare = NO_VOTE
         self.last_commit = NO_VOTE
-        self.abstain = (
-            0,
-            0,
-        )  # (view, height) up to which an earlier life may have cast PREPAREs that are not on record
+        # (view, height) up to which an earlier life may have cast PREPAREs that are not on record
+        self.abstain = (0, 0)
         self._vouched = (0, 0)  # (view, height) up to which a PREPARE may leave before it is durable
+        self._moved = False  # the tip may have left the last PREPARE's branch: the next one waits until it is durable
         self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
         self.committed_by: dict[int, Certificate] = {}  # height -> its commit certificate, in order of height
         self.executed_seq = chain.height
@@ -114,7 +114,7 @@ class Agreement:
 
     def _may_propose(self) -> bool:
         position, tip = self._position, self.tip.block.seq
-        if not position.active or not position.may_vote or not self.settled:
+        if not position.active or not position.may_vote or not self.settled or self.abstains:
             return False
         if self._members.primary_of(position.view) != self._me or not self._pool.ready:
             return False
@@ -248,7 +248,8 @@ class Agreement:
             self._look_at_commits(block.seq)
 
     def _store(self, entry: Entry) -> None:
-        protected = [self.tip.block.hash, self.base[1], entry.block.parent, self.last_prepare.block]
+        protected = [self.tip.block.hash, self.base[1], entry.block.parent]
+        protected += [self.last_prepare.block, self.last_commit.block]
         for certificate in (self._position.highest, self.decided):
             if certificate is not None:
                 protected.append(certificate.block)
@@ -265,16 +266,28 @@ class Agreement:
 
     # ---- PREPARE and COMMIT
 
+    @property
+    def abstains(self) -> bool:
+        """Whether an earlier life may have PREPAREd, in this view, something above the log that is not on record.
+
+        It may be of another branch than what is accepted now. A PREPARE beside it, at whatever height, could give one
+        view two branches with a quorum each. Once the log is past it, it is of the log's branch or decided against.
+        """
+        return (self._position.view, self._chain.height) < self.abstain
+
     def _vote(self, phase: int, seq: int, block: bytes) -> None:
         """Vote, unless a vote at or above this (view, height) was cast before: votes only move up, for ever."""
         view = self._position.view
         assert self._position.active, "only an active replica votes"
         if not self._position.may_vote or not self._is_above_record(phase, view, seq):
             return
+        if phase == PREPARE and self.abstains:
+            return
         record = VoteRecord(view, seq, block)
         if phase == PREPARE:
             self.last_prepare = record
-            self._voice.persist("prepare", record, behind=(view, seq) <= self._vouched)
+            self._voice.persist("prepare", record, behind=(view, seq) <= self._vouched and not self._moved)
+            self._moved = False
         else:
             self.last_commit = record
             self._voice.persist("commit", record)
@@ -285,10 +298,9 @@ class Agreement:
         self._votes.add(phase, vote, own, own=True)
 
     def _is_above_record(self, phase: int, view: int, seq: int) -> bool:
-        """Whether no vote of `phase` can have been cast at or above (view, seq), in this life or before."""
-        if phase == COMMIT:
-            return (view, seq) > (self.last_commit.view, self.last_commit.seq)
-        return (view, seq) > max((self.last_prepare.view, self.last_prepare.seq), self.abstain)
+        """Whether no vote of `phase` at or above (view, seq) is on record."""
+        last = self.last_commit if phase == COMMIT else self.last_prepare
+        return (view, seq) > (last.view, last.seq)
 
     def _vouch(self, view: int) -> tuple[int, int]:
         """How far PREPAREs may go unrecorded in `view`: a window above what is durable there, its base and the last
@@ -330,7 +342,10 @@ class Agreement:
         if certificate is None:
             return
         self._learn(certificate)
-        self._vote(COMMIT, seq, block)
+        if self._me in self._votes.seen(PREPARE, position.view, seq, block):
+            # Who moved its tip has PREPAREd another block up here: it leaves this height to those who have not. So
+            # nobody correct COMMITs on one branch and PREPAREs at or above it on another (decision 010).
+            self._vote(COMMIT, seq, block)
         self._look_at_commits(seq)
 
     def _look_at_commits(self, seq: int) -> None:
@@ -429,6 +444,7 @@ class Agreement:
             self._note_barrier(entry.transactions, entry.block.seq)
         while len(self.committed_by) > CERTIFICATES_KEPT:
             del self.committed_by[next(iter(self.committed_by))]
+        abstained = self.abstains
         gone = self._chain.commit(path)
         if gone:
             self._voice.add(DropBlocks(gone))
@@ -439,6 +455,8 @@ class Agreement:
                 del table[seq]
         self.doors.progressed(certificate, path)
         self._follow_head()
+        if abstained and not self.abstains:
+            self.speak_up()
 
     def _contradicts_my_commit(self, path: list[Entry]) -> bool:
         """Whether `path` is known to be another branch than the block of my last COMMIT.
@@ -463,15 +481,12 @@ class Agreement:
         head, tip = self._chain.head, self.tip
         if not self.settled:
             self.settle()
-        elif tip.block.seq < head.block.seq or (
-            tip.block.hash != head.block.hash and self._chain.is_known_contradiction(tip.block.hash)
-        ):
+        elif tip.block.hash == head.block.hash:
+            self.tip = head
+        elif tip.block.seq <= head.block.seq or self._chain.is_known_contradiction(tip.block.hash):
+            # What is forgotten in a crash thus descends from what is on record: a COMMIT for that stays possible.
+            self._moved = True
             self._move_tip(head)
-        elif tip.block.seq == head.block.seq:
-            if tip.block.hash == head.block.hash:
-                self.tip = head
-            else:
-                self._move_tip(head)
 
     def _move_tip(self, tip: Entry) -> None:
         path = self._chain.path(tip.block.hash)
@@ -592,8 +607,8 @@ class Agreement:
     def resume_view(self, certificate: Certificate | None, *, crashed: bool) -> None:
         """After a restart in an active view: the base again, and above it what was accepted and voted for.
 
-        Only the last vote of each phase is known for certain; it covers what it was cast for and its ancestors. Above
-        it, where the life before may have voted, this one follows and does not PREPARE.
+        Only the last vote of each phase is known for certain; it covers what it was cast for and its ancestors. Where
+        the life before may have PREPAREd more, this one follows, and PREPAREs nothing until its log is past that.
         """
         view, last = self._position.view, self.last_prepare
         for phase, record in ((PREPARE, last), (COMMIT, self.last_commit)):
@@ -605,6 +620,7 @@ class Agreement:
         self.start_view(certificate)
         if crashed:
             self.abstain = self._vouched
+            self._moved = True
         if not self.settled or last.view != view or last.seq <= self.tip.block.seq:
             return
         if self._chain.get(last.block) is None or self._chain.is_known_contradiction(last.block):

@@ -42,8 +42,8 @@ def test_a_commit_waits_for_the_disk_and_a_prepare_within_a_window_of_it_does_no
 
 
 @pytest.mark.covers("P13", "D01")
-def test_after_a_crash_it_follows_and_does_not_prepare_where_it_may_have() -> None:
-    """It accepts, and commits what others prepared; a window above what it remembers, it votes again."""
+def test_after_a_crash_it_follows_and_does_not_vote_where_it_may_have() -> None:
+    """It accepts what others commit; once its log is a window above what it remembers, it votes again."""
     talk = conversation()
     blocks = talk.chain(WINDOW + 3)
     talk.commit(blocks[0])
@@ -55,12 +55,72 @@ def test_after_a_crash_it_follows_and_does_not_prepare_where_it_may_have() -> No
         other.append(talk.block(other))
     for block in other[1:]:
         said = talk.propose(block)
-        assert bool(voted(said, PREPARE)) == (block.seq > 1 + WINDOW)
-        assert not voted(talk.votes(PREPARE, [0], block), COMMIT)
-        count = [2] if block.seq > 1 + WINDOW else [2, 3]
-        assert voted(talk.votes(PREPARE, count, block), COMMIT) == [(0, block.seq, block.hash)]
-        talk.votes(COMMIT, [0, 2], block)
+        may = block.seq > 1 + WINDOW
+        assert bool(voted(said, PREPARE)) == may
+        assert bool(voted(talk.votes(PREPARE, [0, 2, 3], block), COMMIT)) == may
+        talk.votes(COMMIT, [0, 2, 3], block)
     assert talk.height == len(other)
+
+
+@pytest.mark.covers("P13")
+def test_what_it_accepted_meanwhile_it_votes_for_then() -> None:
+    """Its log may come past the window with more blocks accepted above: nothing waits for a further proposal."""
+    talk = conversation()
+    blocks = talk.chain(WINDOW + 2)
+    talk.step_behind = True
+    talk.propose(blocks[0])
+    talk.restart()
+    for block in blocks:
+        assert not voted(talk.propose(block), PREPARE)
+    talk.votes(PREPARE, [0, 2, 3], blocks[-1])
+    assert not voted(talk.said, COMMIT)
+    said = talk.votes(COMMIT, [0, 2, 3], blocks[WINDOW - 1])
+    assert talk.height == WINDOW
+    assert voted(said, PREPARE) == [(0, block.seq, block.hash) for block in blocks[WINDOW:]]
+    assert voted(said, COMMIT) == [(0, blocks[-1].seq, blocks[-1].hash)]
+
+
+@pytest.mark.covers("P13", "D01", "N01")
+def test_what_two_crashes_forget_is_no_second_branch() -> None:
+    """One liar, the primary, and two members that crash once each. Were a forgotten PREPARE replaced by one of another
+    branch higher up, or were a COMMIT cast below one that is forgotten, a block would be committed (c2, by 0, 1 and 3)
+    that a prepare certificate of the same view (q3, by 0, 1 and 2) outranks and contradicts: the next view forks."""
+    first, second = (Conversation(me=me, parameters=Parameters(window=2)) for me in (1, 2))
+    y1 = first.block()
+    c2, q2 = (first.block([y1], [first.transaction(data=data)]) for data in (b"c", b"q"))
+    q3 = first.block([y1, q2])
+    for talk in (first, second):
+        talk.step_behind = True
+        talk.propose(y1)
+    # Member 2 PREPAREs c2, forgets it, and is shown q3 beyond the heights at which it may have PREPAREd.
+    assert voted(second.propose(c2), PREPARE)
+    second.restart()
+    said = [item for block in (y1, q2, q3) for item in second.propose(block)]
+    assert not voted(said, PREPARE)
+    # Member 1 PREPAREs q3, forgets it, and is shown c2 with a quorum of PREPAREs.
+    first.votes(PREPARE, (0, 3), y1)
+    first.propose(q2)
+    assert voted(first.propose(q3), PREPARE)
+    first.restart()
+    said = [item for block in (y1, c2) for item in first.propose(block)]
+    said += first.votes(PREPARE, (0, 2, 3), c2)
+    assert first.replica.position.highest is not None
+    assert first.replica.position.highest.block == c2.hash
+    assert not voted(said, PREPARE)
+    assert not voted(said, COMMIT)
+
+
+@pytest.mark.covers("P13", "N01")
+def test_a_prepare_waits_for_the_disk_where_the_tip_has_left_the_last_one() -> None:
+    """What is on record is thus an ancestor of what is forgotten, and may be COMMITted after a crash."""
+    talk = conversation(me=3)
+    left, right = talk.block(), talk.chain(2)
+    assert "prepare" not in promises(talk.effects_of(talk.propose, left))
+    talk.votes(COMMIT, [0, 1, 2], right[0])
+    talk.answer_block(0, right[0])
+    assert talk.height == 1
+    assert "prepare" in promises(talk.effects_of(talk.propose, right[1]))
+    assert "prepare" not in promises(talk.effects_of(talk.propose, talk.block(right)))
 
 
 @pytest.mark.covers("P13", "N01")

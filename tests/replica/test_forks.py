@@ -182,23 +182,25 @@ def test_a_later_view_may_commit_another_block_than_it_voted_to_commit() -> None
 
 
 @pytest.mark.covers("O12", "X07", "N01")
-def test_a_correct_member_may_prepare_higher_on_the_branch_that_it_leaves() -> None:
-    """Why a COMMIT and a PREPARE of one view on two branches convict nobody (decision 010): up to f liars are enough to
-    make a correct member sign both. It PREPAREs three blocks of an equivocating primary; the others commit another one
-    at the first height, on which they go on: it follows, and COMMITs there below its last PREPARE."""
+def test_a_correct_member_commits_nothing_beside_what_it_has_prepared() -> None:
+    """It PREPAREs three blocks of an equivocating primary; the others commit another one at the first height and go on
+    there. It follows, and votes on that branch above its last PREPARE only: up to f liars cannot make a correct member
+    sign a COMMIT and, at or above it, a PREPARE of another branch (decision 010)."""
     talk = Conversation(me=3)
     left = talk.chain(3)
     for block in left:
         talk.propose(block)
     right = [talk.block(transactions=[talk.transaction(data=b"right")])]
-    right.append(talk.block(right))
+    while len(right) < 4:
+        right.append(talk.block(right))
     talk.votes(COMMIT, (0, 1, 2), right[0])
     talk.answer_block(0, right[0])
     assert talk.height == 1
-    talk.propose(right[1])
-    talk.votes(PREPARE, (0, 1, 2), right[1])
-    assert voted(talk.said, PREPARE) == [(0, block.seq, block.hash) for block in left]
-    assert voted(talk.said, COMMIT) == [(0, 2, right[1].hash)]
+    for block in right[1:]:
+        talk.propose(block)
+        talk.votes(PREPARE, (0, 1, 2), block)
+    assert voted(talk.said, PREPARE) == [(0, block.seq, block.hash) for block in (*left, right[3])]
+    assert voted(talk.said, COMMIT) == [(0, 4, right[3].hash)]
 
 
 @pytest.mark.covers("X03")
