@@ -4,12 +4,14 @@ For a third party who trusts neither the node nor its operators. This file stand
 and PyNaCl, and nothing of bftnode; copy it, read it, run it. It computes everything again from the bytes: the chain id
 from the genesis, each signature, each contradiction (docs/protocol.md, "Evidence"). A bundle, written by
 `bftnode forensics --bundle`, is JSON: {"format", "chain_id", "culprits": [{"member", "name", "proved", "first",
-"second"}]}, the frames in hexadecimal digits.
+"second", "headers"}]}, the frames and headers in hexadecimal digits.
 
 A member is a culprit if it signed two statements that no correct member makes both of:
   two PRE-PREPAREs, PREPAREs or COMMITs of one view and height for different blocks;
   two different VIEW-CHANGEs, or two different NEW-VIEWs, for one view;
-  a COMMIT at (view, height), and a VIEW-CHANGE for a later view that reports a certificate below it.
+  a COMMIT at (view, height), and a VIEW-CHANGE for a later view that reports a certificate below it;
+  a COMMIT, and a PREPARE or COMMIT of the same view at or above its height for a block that does not descend from its
+  block: `headers` are those from that block down to the one above the COMMIT's height, each named by the one before.
 
 Exit code 0: every culprit of the bundle is proved. 5: something in it is not. 2: usage.
 """
@@ -27,10 +29,11 @@ import msgpack
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
 
-FORMAT = "bftnode-proof/1"
+FORMAT = "bftnode-proof/2"
 FILE_BYTES_MAX = 256 * 1024 * 1024
 FRAME_BYTES_MAX = 512 * 1024
 """Of one frame of evidence, as the nodes bound it (half of a signed body)."""
+HEADERS_MAX = 512
 
 PRE_PREPARE, PREPARE, COMMIT, VIEW_CHANGE, NEW_VIEW = 1, 2, 3, 5, 6
 NAMES = {PREPARE: "PREPARE", COMMIT: "COMMIT"}
@@ -98,19 +101,22 @@ def check_bundle(text: str, genesis: Genesis) -> list[tuple[str, str]]:
     _expect(bundle["culprits"], "the bundle names nobody")
     verdicts, last = [], -1
     for culprit in bundle["culprits"]:
-        _fields(culprit, {"member": int, "name": str, "proved": str, "first": str, "second": str})
+        _fields(culprit, {"member": int, "name": str, "proved": str, "first": str, "second": str, "headers": list})
+        _expect(all(type(header) is str for header in culprit["headers"]), "a header has another type")
         member = culprit["member"]
         _expect(last < member < len(genesis.keys), "culprits are members, each once, in ascending order")
         last = member
         _expect(culprit["name"] == genesis.names[member], f"member {member} is not called {culprit['name']!r}")
-        proved = check_frames(_unhex(culprit["first"]), _unhex(culprit["second"]), member, genesis)
+        headers = [_unhex(header) for header in culprit["headers"]]
+        proved = check_frames(_unhex(culprit["first"]), _unhex(culprit["second"]), headers, member, genesis)
         _expect(culprit["proved"] == proved, f"what is proved of member {member} is: {proved}")
         verdicts.append((culprit["name"], proved))
     return verdicts
 
 
-def check_frames(first: bytes, second: bytes, member: int, genesis: Genesis) -> str:
-    """What two frames of this member prove. Raises NotProved."""
+def check_frames(first: bytes, second: bytes, headers: list[bytes], member: int, genesis: Genesis) -> str:
+    """What two frames of this member prove, with the headers between their blocks. Raises NotProved."""
+    _expect(len(headers) <= HEADERS_MAX, "there are too many headers")
     frames = [_frame(raw) for raw in (first, second)]
     for frame in frames:
         _expect(frame.sender == member, f"a frame is not of member {member}")
@@ -121,21 +127,24 @@ def check_frames(first: bytes, second: bytes, member: int, genesis: Genesis) -> 
             VerifyKey(genesis.keys[member]).verify(message, frame.signature)
         except (CryptoError, ValueError):
             raise NotProved(f"a frame is not signed by member {member}") from None
-    proved = _contradiction(*frames)
+    proved = _contradiction(frames[0], frames[1], headers)
     if proved is None:
         raise NotProved(f"the two frames of member {member} do not contradict each other")
     return proved
 
 
-def _contradiction(first: Frame, second: Frame) -> str | None:
+def _contradiction(first: Frame, second: Frame, headers: list[bytes]) -> str | None:
     one, two = _body(first), _body(second)
     _expect(one[0] == two[0] == 0, "a statement of another membership epoch")
     kinds = (first.kind, second.kind)
+    if kinds == (COMMIT, PREPARE) or (kinds == (COMMIT, COMMIT) and one[2] != two[2]):
+        return _two_branches(one, NAMES[second.kind], two, headers)
+    _expect(not headers, "headers that belong to no such proof")
     if kinds in {(PREPARE, PREPARE), (COMMIT, COMMIT)} and one[1:3] == two[1:3] and one[3] != two[3]:
         return f"two {NAMES[first.kind]}s for different blocks at view {one[1]}, height {one[2]}"
     if kinds == (PRE_PREPARE, PRE_PREPARE) and one[1] == two[1] and one[2] != two[2]:
-        height = _header_height(one[2])
-        if height == _header_height(two[2]):
+        height = _header(one[2])[2]
+        if height == _header(two[2])[2]:
             return f"two PRE-PREPAREs for different blocks at view {one[1]}, height {height}"
     if kinds == (NEW_VIEW, NEW_VIEW) and one[1] == two[1] and one[2] != two[2]:
         return f"two NEW-VIEWs for view {one[1]}"
@@ -148,6 +157,21 @@ def _contradiction(first: Frame, second: Frame) -> str | None:
         if two[1] > one[1] and rank < (one[1], one[2], PREPARE):
             return f"a VIEW-CHANGE for view {two[1]} that hides its COMMIT at view {one[1]}, height {one[2]}"
     return None
+
+
+def _two_branches(commit: tuple[Any, ...], name: str, vote: tuple[Any, ...], headers: list[bytes]) -> str | None:
+    # Who sends COMMIT has sent PREPARE for the same block, and votes for nothing but descendants in that view.
+    _, view, height, block = vote
+    for raw in headers:
+        _expect(
+            hashlib.sha256(b"bftnode/v1/block\x00" + raw).digest() == block, "a header is not the one that is named"
+        )
+        header = _header(raw)
+        _expect(header[2] == height, "a header is of another height")
+        height, block = height - 1, header[3]
+    if (view, height) != commit[1:3] or block == commit[3]:
+        return None
+    return f"a {name} at view {view}, height {vote[2]}, on another branch than its COMMIT at height {height}"
 
 
 # ---- bytes: each value has one spelling, and each place one type
@@ -194,12 +218,11 @@ def _body(frame: Frame) -> tuple[Any, ...]:
     return body
 
 
-def _header_height(raw: bytes) -> int:
+def _header(raw: bytes) -> tuple[Any, ...]:
     _expect(len(raw) <= 512, "a header is too long")
     fields = _typed(_unpack(raw), (bytes, int, int, bytes, int, bytes, int, bytes, int, int))
     _expect(all(len(fields[place]) == 32 for place in (0, 3, 5, 7)) and fields[8] < 256, "a header is not one")
-    height: int = fields[2]
-    return height
+    return fields
 
 
 def _typed(value: Any, types: tuple[type, ...]) -> tuple[Any, ...]:

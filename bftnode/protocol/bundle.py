@@ -1,4 +1,5 @@
-"""A proof bundle: culprits with their frames, for a third party that has the genesis and bftnode/verify_bundle.py."""
+"""A proof bundle: culprits with the bytes that convict them, for a third party that has the genesis and
+bftnode/verify_bundle.py."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 from bftnode.protocol.forensics import Culprit
 from bftnode.protocol.genesis import Genesis
 
-FORMAT = "bftnode-proof/1"
+FORMAT = "bftnode-proof/2"
 
 
 def write_bundle(culprits: Sequence[Culprit], genesis: Genesis) -> str:
@@ -21,6 +22,7 @@ def write_bundle(culprits: Sequence[Culprit], genesis: Genesis) -> str:
                 "proved": culprit.proved,
                 "first": culprit.first.hex(),
                 "second": culprit.second.hex(),
+                "headers": [header.hex() for header in culprit.headers],
             }
             for culprit in culprits
         ],

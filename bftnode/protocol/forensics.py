@@ -6,23 +6,25 @@ a member is left out. Two statements of one member that `evidence.contradiction`
 name it, each member once; so a culprit is named only with a proof that `evidence.check_accusation` accepts, and whoever
 hands in forged or foreign bytes names nobody.
 
-Why that is enough (docs/decisions/010-what-forensics-needs.md): certificates of one (view, height) for two blocks share
-f+1 signers. Where the second branch was first certified in a later view v', every NEW-VIEW for v' shares f+1 members
-with the first branch's certificate of view v, and each of these either reported a certificate of at least rank
-(v, n, PREPARE) or hid its COMMIT. What is not proved: two branches of one view of which the votes that are at hand are
-for different heights, for two frames do not show that one block is no descendant of the other.
+Why that is enough (docs/decisions/010-what-forensics-needs.md): a commit certificate (v, n, h) shares f+1 signers with
+every certificate of v for another branch at or above n, of either phase. Where the second branch stands on a later
+NEW-VIEW, and that on a certificate of v or before, the NEW-VIEW shares f+1 members with (v, n, h) as well: either they
+hid their COMMITs, or that certificate is one of v at or above n.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
 
-from bftnode.protocol.blocks import Header, hash_header, open_header
+from bftnode.protocol.blocks import hash_header, open_header
 from bftnode.protocol.certificates import COMMIT, Certificate, check_certificate, rank_of, vote_body
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import Verifier
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import contradiction
-from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
+from bftnode.protocol.limits import EVIDENCE_BYTES_MAX, EVIDENCE_HEADERS_MAX
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 
@@ -40,12 +42,16 @@ class Testimony:
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """A member that contradicts itself, and its two encoded frames, without payloads, that prove it."""
+    """A member that contradicts itself, and its two encoded frames, without payloads, that prove it.
+
+    `headers`: of the blocks between two votes on two branches (messages.Accusation).
+    """
 
     member: int
     proved: str
     first: bytes
     second: bytes
+    headers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +68,18 @@ def investigate(left: Testimony, right: Testimony, members: Membership, verify: 
     hearing = _Hearing(members, verify)
     for testimony in (left, right):
         hearing.hear(testimony)
-    headers = [raw for testimony in (left, right) for raw in testimony.headers]
-    found = (_contradiction_of(said) for _, said in sorted(hearing.said.items()))
-    return Findings(
-        _fork_height(hearing.commits, _by_hash(headers, members)), tuple(one for one in found if one is not None)
-    )
+    headers = _by_hash((raw for testimony in (left, right) for raw in testimony.headers), members)
+    found = (_contradiction_of(said, headers) for _, said in sorted(hearing.said.items()))
+    return Findings(_fork_height(hearing.commits, headers), tuple(one for one in found if one is not None))
 
 
 @dataclass(slots=True)
 class _Said:
     """What one member said, each content once: the first frame with it."""
 
-    votes: dict[tuple[int, int, int], dict[bytes, Frame]] = field(default_factory=dict)  # (phase, view, seq) -> by body
+    votes: dict[tuple[int, int, int], dict[bytes, Frame]] = field(
+        default_factory=dict
+    )  # (phase, view, seq) -> by block
     changes: dict[int, dict[bytes, Frame]] = field(default_factory=dict)  # view -> VIEW-CHANGEs by body
     new_views: dict[int, dict[bytes, Frame]] = field(default_factory=dict)  # view -> NEW-VIEWs by body
 
@@ -109,7 +115,7 @@ class _Hearing:
         for vote in certificate.votes:
             frame = Frame(certificate.phase, vote.sender, vote.boot, vote.counter, body, vote.signature, b"")
             place = (certificate.phase, certificate.view, certificate.seq)
-            self._of(vote.sender).votes.setdefault(place, {}).setdefault(body, frame)
+            self._of(vote.sender).votes.setdefault(place, {}).setdefault(certificate.block, frame)
 
     def _new_view(self, raw: bytes) -> None:
         frame = self._statement(raw, Kind.NEW_VIEW)
@@ -152,30 +158,70 @@ class _Hearing:
         return self.said.setdefault(member, _Said())
 
 
-def _contradiction_of(said: _Said) -> Culprit | None:
-    """The plainest contradiction of one member: two COMMITs, a hidden COMMIT, two PREPAREs, VIEW-CHANGEs, NEW-VIEWs."""
+_Pair = tuple[Frame, Frame, tuple[bytes, ...]]
+"""Two frames that may contradict each other, and the headers between their blocks."""
+
+
+class _Known(NamedTuple):
+    """A header that somebody handed in."""
+
+    raw: bytes
+    seq: int
+    parent: bytes
+
+
+def _contradiction_of(said: _Said, headers: dict[bytes, _Known]) -> Culprit | None:
+    """The plainest contradiction of one member: two COMMITs, a hidden COMMIT, two PREPAREs, votes on two branches,
+    VIEW-CHANGEs, NEW-VIEWs."""
     votes = sorted(said.votes.items(), key=lambda item: (-item[0][0], item[0]))
     commits = [list(frames.values()) for place, frames in votes if place[0] == COMMIT]
     prepares = [list(frames.values()) for place, frames in votes if place[0] != COMMIT]
     spoken = [list(frames.values()) for table in (said.changes, said.new_views) for _, frames in sorted(table.items())]
-    twice = [*_pairs(commits), *_hidden(said), *_pairs(prepares), *_pairs(spoken)]
-    for first, second in twice:
-        proved = contradiction(first, second)
+    twice = chain(_pairs(commits), _hidden(said), _pairs(prepares), _two_branches(said, headers), _pairs(spoken))
+    for first, second, between in twice:
+        proved = contradiction(first, second, between)
         raw = encode_frame(first), encode_frame(second)
         if proved is not None and max(map(len, raw)) <= EVIDENCE_BYTES_MAX:
-            return Culprit(first.sender, proved, *raw)
+            return Culprit(first.sender, proved, *raw, between)
     return None
 
 
-def _pairs(groups: list[list[Frame]]) -> list[tuple[Frame, Frame]]:
-    return [(frames[0], other) for frames in groups for other in frames[1:]]
+def _pairs(groups: list[list[Frame]]) -> list[_Pair]:
+    return [(frames[0], other, ()) for frames in groups for other in frames[1:]]
 
 
-def _hidden(said: _Said) -> list[tuple[Frame, Frame]]:
+def _two_branches(said: _Said, headers: dict[bytes, _Known]) -> Iterator[_Pair]:
+    """Each vote with the nearest COMMIT of its view, at or below it, for a block that is no ancestor of its own."""
+    views: dict[int, list[tuple[int, bytes, Frame]]] = {}
+    commits: dict[int, dict[int, dict[bytes, Frame]]] = {}
+    for (phase, view, seq), frames in sorted(said.votes.items()):
+        views.setdefault(view, []).extend((seq, block, frame) for block, frame in frames.items())
+        if phase == COMMIT:
+            commits.setdefault(view, {})[seq] = frames
+    for view, known in commits.items():
+        lowest = min(known)
+        walked: dict[bytes, None] = {}
+        for seq, block, frame in sorted(views[view], key=lambda item: item[:2]):
+            at, height, between = block, seq, list[bytes]()
+            while height >= lowest:
+                other = next((item for name, item in known.get(height, {}).items() if name != at), None)
+                if other is not None:
+                    yield other, frame, tuple(between)
+                    break
+                header = headers.get(at)
+                # What lies below a block that was walked over was nearer to the vote from which it was.
+                if at in walked or header is None or header.seq != height or len(between) == EVIDENCE_HEADERS_MAX:
+                    break
+                walked[at] = None
+                between.append(header.raw)
+                at, height = header.parent, height - 1
+
+
+def _hidden(said: _Said) -> list[_Pair]:
     """Each VIEW-CHANGE that ranks below the highest COMMIT of its sender in an earlier view, with that COMMIT."""
     votes = said.votes.items()
     commits = sorted((place[1:], next(iter(frames.values()))) for place, frames in votes if place[0] == COMMIT)
-    found: list[tuple[Frame, Frame]] = []
+    found: list[_Pair] = []
     highest: tuple[tuple[int, int], Frame] | None = None
     for view, frames in sorted(said.changes.items()):
         while commits and commits[0][0][0] < view:
@@ -184,23 +230,23 @@ def _hidden(said: _Said) -> list[tuple[Frame, Frame]]:
             body = open_body(frame)
             assert isinstance(body, ViewChange), "kept as such"
             if highest is not None and rank_of(body.certificate) < (*highest[0], Kind.PREPARE):
-                found.append((highest[1], frame))
+                found.append((highest[1], frame, ()))
     return found
 
 
-def _by_hash(headers: list[bytes], members: Membership) -> dict[bytes, Header]:
-    found: dict[bytes, Header] = {}
+def _by_hash(headers: Iterable[bytes], members: Membership) -> dict[bytes, _Known]:
+    found: dict[bytes, _Known] = {}
     for raw in headers:
         try:
             header = open_header(raw)
         except Refused:
             continue
         if header.chain_id == members.chain_id and header.epoch == members.epoch:
-            found[hash_header(raw)] = header
+            found[hash_header(raw)] = _Known(raw, header.seq, header.parent)
     return found
 
 
-def _fork_height(commits: list[Certificate], headers: dict[bytes, Header]) -> int | None:
+def _fork_height(commits: list[Certificate], headers: dict[bytes, _Known]) -> int | None:
     """A commit certificate commits its block and, as far as their headers are here, that block's ancestors."""
     committed: dict[int, dict[bytes, None]] = {}
     for certificate in commits:

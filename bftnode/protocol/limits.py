@@ -17,6 +17,10 @@ EVIDENCE_BYTES_MAX = BODY_BYTES_MAX // 2
 """One of the two frames of an accusation. All that a correct member installs or answers is far below it; a longer frame
 is a liar's junk, and a contradiction with it is not told: nobody could take it in."""
 
+EVIDENCE_HEADERS_MAX = 512
+"""Headers in an accusation of two votes on two branches, twice a catch-up run: some 110 kB, 264 kB at most. Votes that
+are further apart are no evidence; with a commit certificate from between there is a nearer pair."""
+
 TRANSACTION_BYTES_MAX = 256 * 1024
 """One client envelope; larger ones are rejected before anything else is looked at."""
 

@@ -125,11 +125,18 @@ class Relay(Wire, frozen=True):
 
 
 class Accusation(Wire, frozen=True):
-    """Two signed frames of one member that contradict each other (payloads removed)."""
+    """Two signed frames of one member that contradict each other (payloads removed).
+
+    headers: where the frames are votes at two heights, the headers from the upper one's block down to the one above
+    the lower one's height, which show that the blocks are of two branches; else none.
+    """
 
     epoch: UInt
     first: Annotated[bytes, Meta(max_length=limits.EVIDENCE_BYTES_MAX)]
     second: Annotated[bytes, Meta(max_length=limits.EVIDENCE_BYTES_MAX)]
+    headers: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)], ...], Meta(max_length=limits.EVIDENCE_HEADERS_MAX)
+    ]
 
 
 Body = (

@@ -321,7 +321,8 @@ class Replica:
         )
         there = Testimony(headers=(), certificates=(other,), new_views=())
         for culprit in investigate(here, there, self.members, self._verify).culprits:
-            self.voice.accuse(culprit.member, culprit.proved, open_frame(culprit.first), open_frame(culprit.second))
+            frames = open_frame(culprit.first), open_frame(culprit.second)
+            self.voice.accuse(culprit.member, culprit.proved, *frames, culprit.headers)
 
     def _on_executed(self, event: Executed) -> None:
         now_ms = self.position.now.monotonic_ms

@@ -77,12 +77,12 @@ class Voice:
     def persist(self, name: str, value: Wire | bytes, *, behind: bool = False) -> None:
         self._effects.append(Persist(name, value if isinstance(value, bytes) else encode(value), behind))
 
-    def accuse(self, culprit: int, proved: str, first: Frame, second: Frame) -> None:
+    def accuse(self, culprit: int, proved: str, first: Frame, second: Frame, headers: tuple[bytes, ...] = ()) -> None:
         """Report two verified frames that contradict each other, here and to the others, once."""
         frames = [encode_frame(without_payload(frame)) for frame in (first, second)]
         if max(map(len, frames)) > EVIDENCE_BYTES_MAX or not self._is_news(culprit, proved):
             return
-        accusation = Accusation(self.members.epoch, frames[0], frames[1])
+        accusation = Accusation(self.members.epoch, frames[0], frames[1], headers)
         self._keep(culprit, proved, accusation)
         self.broadcast(Kind.EVIDENCE, accusation)
 

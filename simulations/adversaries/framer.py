@@ -48,7 +48,7 @@ class Framer(Behaviour):
             one = self.random.choice(self._said)
             first, second = encode_frame(one), encode_frame(self._other(one))
             try:
-                body = Accusation(self.liar.members.epoch, first, second)
+                body = Accusation(self.liar.members.epoch, first, second, ())
                 self.liar.post(self.some(1), self.liar.seal(Kind.EVIDENCE, body))
             except Refused:
                 continue  # larger than a frame may be: nobody can be told of it

@@ -95,5 +95,5 @@ class OtherCluster(Behaviour):
         pairs += [(one, other) for one in there[:20] for other in there[:20] if one.sender == other.sender]
         for one, other in self.random.sample(pairs, min(3, len(pairs))):
             first, second = (encode_frame(without_payload(item)) for item in (one, other))
-            body = Accusation(self.liar.members.epoch, first, second)
+            body = Accusation(self.liar.members.epoch, first, second, ())
             self.liar.post(self.some(1), self.liar.seal(Kind.EVIDENCE, body))

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterable
+from random import Random
 
 import msgspec
 import pytest
 
+from bftnode.protocol import forensics
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import encode
@@ -56,7 +58,7 @@ def findings(left: Testimony, right: Testimony) -> Findings:
     assert found.fork_height == other.fork_height
     assert [one.member for one in found.culprits] == [one.member for one in other.culprits]
     for culprit in (*found.culprits, *other.culprits):
-        accusation = Accusation(0, culprit.first, culprit.second)
+        accusation = Accusation(0, culprit.first, culprit.second, culprit.headers)
         assert check_accusation(accusation, CLUSTER.members, verify) == (culprit.member, culprit.proved)
     return found
 
@@ -169,24 +171,80 @@ def test_headers_alone_commit_nothing() -> None:
     assert findings(left, holds(ROOT, Y, certificates=())) == Findings(None, ())
 
 
-def test_one_view_and_two_heights_prove_a_fork_and_nobody() -> None:
-    """Two frames do not show that one is on another branch (decision 010); the certificate of the height does."""
+@pytest.mark.covers("X02")
+def test_one_view_and_two_heights_name_whoever_signed_both_branches() -> None:
+    """By the headers between the two blocks. Without them the fork is not seen, unless its own height is certified."""
     left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
     right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 4, RIGHT),))
-    assert findings(left, right) == Findings(2, ())
+    found = findings(left, right)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+    assert {culprit.proved for culprit in found.culprits} == {
+        "a COMMIT at view 4, height 3, on another branch than its COMMIT at height 2"
+    }
+    assert {culprit.headers for culprit in found.culprits} == {(Y3.header_raw,)}
+    assert findings(left, holds(ROOT, Y, certificates=(certified(Y3, 4, RIGHT),))) == Findings(None, ())
     kept = holds(ROOT, Y, Y3, certificates=(certified(Y, 4, RIGHT), certified(Y3, 4, RIGHT)))
-    assert named(findings(left, kept)) == SHARED
+    assert "two COMMITs" in findings(left, kept).culprits[0].proved
 
 
 @pytest.mark.covers("X03")
-def test_a_pipelined_branch_of_the_same_view_shows_nobody() -> None:
-    """The liars prepare on Y's branch one height above the X that they committed, and report that: it outranks their
-    COMMITs, so nothing is hidden, and they voted once at each height. A fork all the same (decision 010)."""
-    reported = certified(Y3, 1, RIGHT, PREPARE)
-    opened = new_view(2, dict.fromkeys(RIGHT, reported))
+@pytest.mark.parametrize("truthful", [False, True])
+def test_a_pipelined_branch_of_the_same_view_names_who_prepared_it(truthful: bool) -> None:
+    """The liars prepare on Y's branch one height above the X that they committed. That certificate outranks their
+    COMMITs, so who reports it hides nothing, and they voted once at each height. Nor does it help them to report the
+    truth and to leave that certificate to an honest member that was shown Y alone."""
+    prepared = certified(Y3, 1, RIGHT, PREPARE)
+    reports: dict[int, Certificate | None] = dict.fromkeys(RIGHT, prepared)
+    if truthful:
+        reports |= dict.fromkeys(SHARED, certified(X, 1, LEFT, PREPARE))
     left = holds(ROOT, X, certificates=(certified(X, 1, LEFT),))
-    right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 2, RIGHT),), new_views=(opened,))
-    assert findings(left, right) == Findings(2, ())
+    right = holds(ROOT, Y, Y3, certificates=(certified(Y3, 2, RIGHT),), new_views=(new_view(2, reports),))
+    found = findings(left, right)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+    assert {culprit.proved for culprit in found.culprits} == {
+        "a PREPARE at view 1, height 3, on another branch than its COMMIT at height 2"
+    }
+
+
+@pytest.mark.covers("X07", "O12")
+def test_a_branch_that_was_left_before_its_height_was_voted_for_names_nobody() -> None:
+    """All PREPARE X and X3; then Y is committed by COMMITs of view 0, and they go on above it, higher than X3."""
+    y4 = block_of((b"y4",), 4, parent=Y3.hash)
+    left = holds(ROOT, X, X3, certificates=tuple(certified(block, 1, LEFT, PREPARE) for block in (X, X3)))
+    right = holds(ROOT, Y, Y3, y4, certificates=(certified(Y, 0, RIGHT), certified(y4, 1, RIGHT)))
+    assert findings(left, right).culprits == ()
+
+
+def descends(block: Block, ancestor: Block, by_hash: dict[bytes, Block]) -> bool:
+    at: Block | None = block
+    while at is not None and at.seq > ancestor.seq:
+        at = by_hash.get(at.parent)
+    return at is not None and at.hash == ancestor.hash
+
+
+@pytest.mark.covers("X02", "X03", "X07")
+@pytest.mark.parametrize("seed", range(40))
+def test_votes_on_two_branches_are_found_where_there_are_any(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree of blocks and votes at random: compared with every pair, tried one by one; with a bound on the headers."""
+    dice = Random(seed)
+    most = dice.choice((1, 2, 100))
+    monkeypatch.setattr(forensics, "EVIDENCE_HEADERS_MAX", most)
+    blocks = [ROOT]
+    for number in range(12):
+        parent = dice.choice(blocks[-4:])
+        blocks.append(block_of((b"%d" % number,), parent.seq + 1, parent=parent.hash))
+    by_hash = {block.hash: block for block in blocks}
+    taken: dict[tuple[int, int, int], Block] = {}
+    for block in dice.sample(blocks, 5):
+        taken.setdefault((dice.choice((PREPARE, COMMIT)), dice.choice((1, 2)), block.seq), block)
+    expected = any(
+        view == other and phase == COMMIT and 0 <= vote.seq - commit.seq <= most and not descends(vote, commit, by_hash)
+        for (phase, view, _), commit in taken.items()
+        for (_, other, _), vote in taken.items()
+    )
+    certificates = tuple(certified(block, view, LEFT, phase) for (phase, view, _), block in taken.items())
+    found = findings(holds(*blocks[::2], certificates=certificates), holds(*blocks[1::2], certificates=()))
+    assert named(found) == (list(LEFT) if expected else [])
 
 
 @pytest.mark.covers("O13", "X07")

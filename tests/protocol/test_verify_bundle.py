@@ -33,6 +33,8 @@ GENESIS: Genesis = genesis()
 READ = read_genesis(write_genesis(GENESIS))
 CLUSTER = Cluster(chain_id=GENESIS.chain_id())
 X, Y = block_of((b"x",)), block_of((b"y",))
+Y2 = block_of((b"y2",), 2, parent=Y.hash)
+Y3 = block_of((b"y3",), 3, parent=Y2.hash)
 CULPRIT = 2
 
 
@@ -60,37 +62,42 @@ FRAMES = [
     said(Kind.NEW_VIEW, NewView(0, 4, (encode_frame(said(Kind.VIEW_CHANGE, ViewChange(0, 4, None))),))),
     said(Kind.NEW_VIEW, NewView(0, 4, ())),
     said(Kind.COMMIT, Vote(0, 3, 1, X.hash), counter=7),
+    vote(Kind.PREPARE, Y3),
+    vote(Kind.COMMIT, Y3),
 ]
+HEADERS: list[tuple[bytes, ...]] = [(), (Y3.header_raw, Y2.header_raw), (Y2.header_raw,), (X.header_raw,), (b"",)]
+LADDER = FRAMES[2], FRAMES[14]
 
 
-def here(first: bytes, second: bytes) -> str | None:
+def here(first: bytes, second: bytes, headers: tuple[bytes, ...] = ()) -> str | None:
     """What the node says of two frames of the culprit."""
     try:
-        member, proved = check_accusation(Accusation(0, first, second), CLUSTER.members, verify)
+        member, proved = check_accusation(Accusation(0, first, second, headers), CLUSTER.members, verify)
     except Refused:
         return None
     return proved if member == CULPRIT else None
 
 
-def there(first: bytes, second: bytes) -> str | None:
+def there(first: bytes, second: bytes, headers: tuple[bytes, ...] = ()) -> str | None:
     """What the verifier says."""
     try:
-        return check_frames(first, second, CULPRIT, READ)
+        return check_frames(first, second, list(headers), CULPRIT, READ)
     except NotProved:
         return None
 
 
-def bundle_of(*pairs: tuple[Frame, Frame]) -> str:
+def bundle_of(*pairs: tuple[Frame, Frame], headers: tuple[bytes, ...] = ()) -> str:
     culprits = []
     for first, second in pairs:
         raw = encode_frame(first), encode_frame(second)
-        member, proved = check_accusation(Accusation(0, *raw), CLUSTER.members, verify)
-        culprits.append(Culprit(member, proved, *raw))
+        member, proved = check_accusation(Accusation(0, *raw, headers), CLUSTER.members, verify)
+        culprits.append(Culprit(member, proved, *raw, headers))
     return write_bundle(culprits, GENESIS)
 
 
 BUNDLE = bundle_of((FRAMES[2], FRAMES[3]))
 HIDDEN = bundle_of((FRAMES[2], FRAMES[9]))
+BRANCHES = bundle_of(LADDER, headers=HEADERS[1])
 
 
 def test_it_reads_a_genesis_as_the_nodes_do() -> None:
@@ -108,10 +115,16 @@ def test_it_reads_a_genesis_as_the_nodes_do() -> None:
 def test_it_agrees_with_the_nodes_on_every_pair_of_frames() -> None:
     """In the same words, each contradiction and each pair that is none."""
     verdicts = [
-        (here(*pair), there(*pair)) for a in FRAMES for b in FRAMES for pair in [(encode_frame(a), encode_frame(b))]
+        (here(*pair, headers), there(*pair, headers))
+        for a in FRAMES
+        for b in FRAMES
+        for headers in HEADERS
+        for pair in [(encode_frame(a), encode_frame(b))]
     ]
     assert [ours for ours, _ in verdicts] == [theirs for _, theirs in verdicts]
-    assert len({ours for ours, _ in verdicts if ours}) == 7, "all six kinds, a hidden COMMIT before two views"
+    proved = {ours for ours, _ in verdicts if ours}
+    assert len(proved) == 12, "all seven kinds, hidden COMMITs of two heights, three votes on another branch"
+    assert sum("another branch" in one for one in proved) == 3
 
 
 @pytest.mark.covers("O12", "X07")
@@ -124,6 +137,19 @@ def test_a_flipped_bit_proves_nothing(pair: tuple[int, int], which: bool, data: 
     raw[which][bit // 8] ^= 1 << bit % 8
     assert there(bytes(raw[0]), bytes(raw[1])) is None
     assert here(bytes(raw[0]), bytes(raw[1])) is None
+
+
+@pytest.mark.covers("O12", "X07")
+@given(st.integers(0, 1), st.data())
+def test_a_flipped_bit_of_a_header_proves_nothing(which: int, data: st.DataObject) -> None:
+    """Its hash is what the vote, or the header above it, names."""
+    frames = encode_frame(LADDER[0]), encode_frame(LADDER[1])
+    assert there(*frames, HEADERS[1])
+    headers = [bytearray(raw) for raw in HEADERS[1]]
+    bit = data.draw(st.integers(0, len(headers[which]) * 8 - 1))
+    headers[which][bit // 8] ^= 1 << bit % 8
+    changed = tuple(bytes(raw) for raw in headers)
+    assert there(*frames, changed) is here(*frames, changed) is None
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
@@ -169,7 +195,7 @@ ELSE = encode_frame(FRAMES[0]).hex()
 LOADED = encode_frame(msgspec.structs.replace(FRAMES[2], payload=b"x")).hex()
 RENAMED = encode_frame(msgspec.structs.replace(FRAMES[2], sender=1)).hex()
 CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "another format": change_of("format", "bftnode-proof/2"),
+    "another format": change_of("format", "bftnode-proof/1"),
     "another cluster": change_of("chain_id", bytes(32).hex()),
     "a chain id that is none": change_of("chain_id", None),
     "nobody": change_of("culprits", []),
@@ -190,6 +216,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
     "a field more of a culprit": in_culprit("more", 1),
     "twice the same culprit": lambda bundle: bundle["culprits"].append(bundle["culprits"][0]),
     "a field missing": lambda bundle: bundle.pop("format"),
+    "no headers": in_culprit("headers", []),
+    "headers that are none": in_culprit("headers", {}),
+    "one header": in_culprit("headers", [Y3.header_raw.hex()]),
+    "a header more": in_culprit("headers", [raw.hex() for raw in (*HEADERS[1], Y.header_raw)]),
+    "headers the other way round": in_culprit("headers", [raw.hex() for raw in HEADERS[1][::-1]]),
+    "a header that is a number": in_culprit("headers", [1, 2]),
+    "a header in capitals": in_culprit("headers", [raw.hex().upper() for raw in HEADERS[1]]),
+    "a thousand headers": in_culprit("headers", [Y3.header_raw.hex()] * 1000),
 }
 
 
@@ -197,8 +231,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_every_change_of_a_bundle_is_refused(what: str) -> None:
     """Each field, one at a time; unchanged it is proved."""
-    assert [name for name, _ in check_bundle(BUNDLE, READ)] == [GENESIS.members[CULPRIT].name]
-    bundle = json.loads(BUNDLE)
+    assert [name for name, _ in check_bundle(BRANCHES, READ)] == [GENESIS.members[CULPRIT].name]
+    bundle = json.loads(BRANCHES)
     CHANGES[what](bundle)
     with pytest.raises(NotProved):
         check_bundle(json.dumps(bundle, indent=1) + "\n", READ)
@@ -219,10 +253,12 @@ def test_the_command_says_what_is_proved(tmp_path: Path) -> None:
     copy = tmp_path / "verify_bundle.py"
     copy.write_bytes(Path(verify_bundle.__file__).read_bytes())
     codes = {}
-    for name in ("good", "bad", "missing"):
+    (tmp_path / "branches").write_text(BRANCHES, encoding="utf-8")
+    for name in ("good", "branches", "bad", "missing"):
         command = [sys.executable, "-P", str(copy), str(tmp_path / name), str(tmp_path / "genesis.toml")]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         codes[name] = (done.returncode, done.stdout.startswith("proved: "), done.stderr.startswith("NOT PROVED: "))
+    assert codes.pop("branches") == (0, True, False)
     assert codes == {"good": (0, True, False), "bad": (5, False, True), "missing": (5, False, True)}
     assert verify_bundle.main([]) == 2
 

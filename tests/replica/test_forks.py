@@ -9,7 +9,7 @@ from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
-from bftnode.protocol.messages import Kind, NewView, ViewChange
+from bftnode.protocol.messages import Accusation, Kind, NewView, ViewChange
 from bftnode.replica import agreement
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
 from tests.replica.conversation import Conversation, of_kind, voted
@@ -203,35 +203,64 @@ def test_a_correct_member_commits_nothing_beside_what_it_has_prepared() -> None:
     assert voted(talk.said, COMMIT) == [(0, 4, right[3].hash)]
 
 
-@pytest.mark.covers("X03")
-def test_liars_can_fork_two_correct_members_and_stay_unnamed() -> None:
-    """What decision 010 cannot prove yet, played: 0 and 1 commit one block with 2; to 3, in the same view, they show
-    another, on which they PREPARE the next height alone. Its certificate outranks their COMMITs, so the VIEW-CHANGEs
-    that report it hide nothing, and no vote of theirs is for two blocks of one height."""
+def two_branches() -> tuple[Conversation, Conversation, list[Block]]:
+    """0 and 1 lie: 2 has committed one block with them; 3 holds a prepare certificate of the same view for the second
+    block of another branch, on which the liars voted for that block alone."""
     left, right = Conversation(me=2), Conversation(me=3)
     committed = left.block(transactions=[left.transaction(data=b"left")])
     left.propose(committed)
     for phase in (PREPARE, COMMIT):
         left.votes(phase, (0, 1), committed)
     assert left.height == 1
-
-    below = right.block(transactions=[right.transaction(data=b"right")])
-    above = right.block([below])
-    for block in (below, above):
+    branch = [right.block(transactions=[right.transaction(data=b"right")])]
+    branch.append(right.block(branch))
+    for block in branch:
         right.propose(block)
-    right.votes(PREPARE, (0, 1), above)
+    right.votes(PREPARE, (0, 1), branch[1])
+    assert right.replica.position.highest is not None
+    assert right.replica.position.highest.rank == (0, 2, PREPARE)
+    return left, right, [committed, *branch]
+
+
+def blamed(left: Conversation, right: Conversation) -> Findings:
+    """What comes of comparing their disks: each proof holds for those who verify evidence."""
+    found = investigate(kept_on(left.disk), kept_on(right.disk), left.members, verify)
+    for one in found.culprits:
+        accusation = Accusation(0, one.first, one.second, one.headers)
+        assert check_accusation(accusation, left.members, verify) == (one.member, one.proved)
+    return found
+
+
+@pytest.mark.covers("X03")
+@pytest.mark.parametrize("truthful", [False, True])
+def test_liars_who_prepare_above_their_commit_on_another_branch_are_named(truthful: bool) -> None:
+    """The certificate that 3 holds outranks their COMMITs. Whether they report it as well or report the truth and leave
+    that to 3, no VIEW-CHANGE hides anything, and no vote is for two blocks of one height."""
+    left, right, (committed, _, above) = two_branches()
     prepared = right.replica.position.highest
-    assert prepared is not None
-    assert prepared.rank == (0, 2, PREPARE)
-    right.deliver(right.new_view(1, dict.fromkeys((0, 1, 3), prepared)))
+    theirs = right.certificate(PREPARE, committed, senders=(0, 1, 2)) if truthful else prepared
+    right.deliver(right.new_view(1, {0: theirs, 1: theirs, 3: prepared}))
     for phase in (PREPARE, COMMIT):
         right.votes(phase, (0, 1), above, view=1)
     assert (right.height, right.view) == (2, (1, True))
-
     assert not left.replica.position.halted
     assert not right.replica.position.halted
-    found = investigate(kept_on(left.disk), kept_on(right.disk), left.members, verify)
-    assert found == Findings(1, ())
+    found = blamed(left, right)
+    assert (found.fork_height, [one.member for one in found.culprits]) == (1, [0, 1])
+    proved = "a PREPARE at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert {one.proved for one in found.culprits} == {proved}
+
+
+@pytest.mark.covers("X02")
+def test_liars_who_commit_on_two_branches_at_two_heights_are_named() -> None:
+    """In one view; the certificate of the upper block commits the lower one, which has none of its own."""
+    left, right, (_, _, above) = two_branches()
+    right.votes(COMMIT, (0, 1), above)
+    assert (right.height, right.view) == (2, (0, True))
+    found = blamed(left, right)
+    assert (found.fork_height, [one.member for one in found.culprits]) == (1, [0, 1])
+    proved = "a COMMIT at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert {one.proved for one in found.culprits} == {proved}
 
 
 @pytest.mark.covers("V11", "O13")

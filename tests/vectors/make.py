@@ -53,9 +53,12 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         encode_frame(cluster.frame(Kind.VIEW_CHANGE, i, encode(messages.ViewChange(0, 1, prepared)), 9))
         for i in range(cluster.members.quorum)
     )
+    above = block_of((transaction(3).raw,), seq=2, parent=block.hash)
     votes = [
-        cluster.frame(Kind.COMMIT, 3, encode(Vote(0, 0, 1, name * 32)), 5 + i) for i, name in enumerate((b"x", b"y"))
+        cluster.frame(Kind.COMMIT, 3, encode(Vote(0, 0, 1, b"x" * 32)), 5),
+        cluster.frame(Kind.PREPARE, 3, encode(Vote(0, 0, 2, above.hash)), 6),
     ]
+    accused = (encode_frame(without_payload(vote)) for vote in votes)
     run = encode((pack_block(block),))
     return {
         Kind.PRE_PREPARE: (messages.PrePrepare(0, 0, block.header_raw), block.payload),
@@ -70,7 +73,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.FETCH_BLOCK: (messages.FetchBlock(0, block.hash), b""),
         Kind.BLOCK: (messages.BlockAnswer(0, block.header_raw), block.payload),
         Kind.RELAY: (messages.Relay(0), encode((transaction(3).raw,))),
-        Kind.EVIDENCE: (messages.Accusation(0, *(encode_frame(without_payload(vote)) for vote in votes)), b""),
+        Kind.EVIDENCE: (messages.Accusation(0, *accused, (above.header_raw,)), b""),
     }
 
 
