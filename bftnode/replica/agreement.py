@@ -61,6 +61,7 @@ class Doors:
     forgotten_vote: Callable[[int], None]  # a certificate holds a vote of mine for this height that I do not remember
     open_envelope: Callable[[bytes], Transaction]  # opens, validates, verifies; raises Refused
     forked: Callable[[Certificate], None]  # this certificate commits what the log contradicts
+    blame: Callable[[], None]  # the base of this view ranks below what is committed, or contradicts it
 
 
 class Agreement:
@@ -427,11 +428,9 @@ class Agreement:
         except Refused as refused:
             self.halt_on_fork(f"a certified block is not valid: {refused.detail}")
             return
-        if certificate.view <= self.last_commit.view and self._contradicts_my_commit(path):
-            seq = self.last_commit.seq
-            self.halt_on_fork(
-                f"another block than the one that I voted to commit at height {seq} is committed", certificate
-            )
+        fork = self._contradicted_by(path, certificate)
+        if fork is not None:
+            self.halt_on_fork(fork, certificate)
             return
         for entry in path:
             seq, block = entry.block.seq, entry.block.hash
@@ -458,19 +457,28 @@ class Agreement:
         if abstained and not self.abstains:
             self.speak_up()
 
-    def _contradicts_my_commit(self, path: list[Entry]) -> bool:
-        """Whether `path` is known to be another branch than the block of my last COMMIT.
+    def _contradicted_by(self, path: list[Entry], certificate: Certificate) -> str | None:
+        """Why more than f members lied, if `certificate`, which commits `path`, contradicts what a quorum prepared.
 
-        A commit certificate of that COMMIT's view, or of an earlier one, is then no accident: my block was prepared by
-        a quorum, which shares a correct member with the certificate's (docs/protocol.md, "Safety"). To follow it would
-        be to merge silently (faults.md X02), and would let a correct member look like those who equivocate.
+        My last COMMIT is for a block that a quorum prepared; so is my highest certificate. A commit certificate of that
+        view, or of an earlier one, that commits another branch is then no accident (docs/protocol.md, "Safety"). To
+        follow it would be to merge silently (faults.md X02), and where I have cast COMMIT, to look like a liar.
         """
-        mine = self.last_commit
-        if mine.seq <= self._chain.height:
+        mine, highest = self.last_commit, self._position.highest
+        if certificate.view <= mine.view and self._is_elsewhere(path, mine.seq, mine.block):
+            return f"another block than the one that I voted to commit at height {mine.seq} is committed"
+        if highest is not None and highest.phase == PREPARE and certificate.view <= highest.view:
+            if self._is_elsewhere(path, highest.seq, highest.block):
+                return f"another block than the one that a quorum prepared at height {highest.seq} is committed"
+        return None
+
+    def _is_elsewhere(self, path: list[Entry], seq: int, block: bytes) -> bool:
+        """Whether this block, above the log, is known to be of another branch than `path`."""
+        if seq <= self._chain.height:
             return False
-        if mine.seq <= path[-1].block.seq:
-            return path[mine.seq - path[0].block.seq].block.hash != mine.block
-        at = self._chain.get(mine.block)
+        if seq <= path[-1].block.seq:
+            return path[seq - path[0].block.seq].block.hash != block
+        at = self._chain.get(block)
         while at is not None and at.block.seq > path[-1].block.seq:
             at = self._chain.get(at.block.parent)
         return at is not None and at.block.hash != path[-1].block.hash
@@ -551,6 +559,11 @@ class Agreement:
             self.base = (certificate.seq, certificate.block)
             self._certify_base = certificate.phase == PREPARE
         self._vouched = self._vouch(self._position.view)
+        head = self.committed_by.get(self._chain.height)
+        if head is not None and head.view < self._position.view:
+            if rank_of(certificate) < (head.view, head.seq, PREPARE):
+                assert self.doors is not None, "introduced by core"
+                self.doors.blame()
         if certificate is not None and certificate.phase == COMMIT:
             self.on_certificate(certificate)
         if not self.settled:
@@ -582,6 +595,7 @@ class Agreement:
                 return
             # The primary made two NEW-VIEWs of this view, and what was committed in it came from the other one. A
             # prepared base proves nothing against a committed block: the tip is the head, nobody votes for the base.
+            self.doors.blame()
             self._certify_base = False
             self.settled = True
             self._move_tip(self._chain.head)

@@ -73,6 +73,10 @@ class Chain:
         """The entry of this hash: the head, or one of the tree."""
         return self.head if block == self.head.block.hash else self._blocks.get(block)
 
+    def headers(self) -> tuple[bytes, ...]:
+        """The headers of the head and of the tree, as their bytes."""
+        return (self.head.block.header_raw, *(entry.block.header_raw for entry in self._blocks.values()))
+
     def add(self, entry: Entry, protected: Iterable[bytes] = ()) -> bytes | None:
         """Keep a block; the hash of the one that gave way, if the tree was full. Protected ones and their ancestors
         do not."""

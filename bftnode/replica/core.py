@@ -118,6 +118,7 @@ class Replica:
             forgotten_vote=self.nonces.on_own_vote,
             open_envelope=open_envelope,
             forked=self._forked,
+            blame=self._blame,
         )
         self.view_changes.doors = view_change.Doors(
             start_view=self.agreement.start_view,
@@ -312,14 +313,17 @@ class Replica:
         """More than f members lied. Keep what proves it, and accuse those whom what is at hand convicts; for the rest
         there is `bftnode forensics` over two members' data (decision 010)."""
         self.voice.persist(FORK, other)
-        head, known, new_view = self.chain.head.block, self.agreement.committed_by, self.view_changes.new_view
-        mine = [known[seq] for seq in (other.seq, head.seq) if seq in known]
+        self._blame(other)
+
+    def _blame(self, other: Certificate | None = None) -> None:
+        known, highest, new_view = self.agreement.committed_by, self.position.highest, self.view_changes.new_view
+        mine = [known[seq] for seq in (other.seq if other else 0, self.chain.height) if seq in known]
         here = Testimony(
-            headers=(head.header_raw,),
-            certificates=tuple(mine),
+            headers=self.chain.headers(),
+            certificates=(*mine, *(() if highest is None else (highest,))),
             new_views=() if new_view is None else (new_view,),
         )
-        there = Testimony(headers=(), certificates=(other,), new_views=())
+        there = Testimony(headers=(), certificates=() if other is None else (other,), new_views=())
         for culprit in investigate(here, there, self.members, self._verify).culprits:
             frames = open_frame(culprit.first), open_frame(culprit.second)
             self.voice.accuse(culprit.member, culprit.proved, *frames, culprit.headers)

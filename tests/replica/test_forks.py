@@ -72,7 +72,7 @@ def test_it_stays_stopped_when_it_is_started_again() -> None:
     talk.open_view(2)
     talk.propose(talk.block([talk.disk.log[-1][0]], view=2), view=2)
     kinds = {item.frame.kind for item in talk.said}
-    assert kinds <= {Kind.STATUS, Kind.FETCH_RUN, Kind.FETCH_BLOCK}
+    assert kinds <= {Kind.STATUS, Kind.FETCH_RUN, Kind.FETCH_BLOCK, Kind.EVIDENCE}
 
 
 @pytest.mark.covers("X02")
@@ -261,6 +261,71 @@ def test_liars_who_commit_on_two_branches_at_two_heights_are_named() -> None:
     assert (found.fork_height, [one.member for one in found.culprits]) == (1, [0, 1])
     proved = "a COMMIT at view 0, height 2, on another branch than its COMMIT at height 1"
     assert {one.proved for one in found.culprits} == {proved}
+
+
+def accused(talk: Conversation) -> dict[int, str]:
+    """Whom it accuses of what; each accusation holds for a third party, and the others are told."""
+    for item in talk.accused:
+        assert check_accusation(item.accusation, talk.members, verify) == (item.culprit, item.proved)
+    assert len(of_kind(talk.said, Kind.EVIDENCE)) == len(talk.accused)
+    return {item.culprit: item.proved for item in talk.accused}
+
+
+@pytest.mark.covers("X02", "X03")
+def test_who_stops_at_the_other_branch_names_who_prepared_its_own() -> None:
+    """3 has cast COMMIT above, with the liars' PREPAREs in hand; the certificate of the other branch is below that."""
+    _, right, (committed, *_) = two_branches()
+    right.ask_for_view(0, 1, right.certificate(COMMIT, committed, senders=(0, 1, 2)))
+    right.answer_block(0, committed)
+    assert "that I voted to commit" in right.replica.position.halted
+    proved = "a PREPARE at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert accused(right) == {0: proved, 1: proved}
+
+
+@pytest.mark.covers("X03")
+def test_who_committed_names_who_opened_the_next_view_on_another_branch() -> None:
+    """2 knows the blocks of the base: the certificate in the NEW-VIEW shows who voted for both branches."""
+    left, right, (_, below, above) = two_branches()
+    prepared = right.replica.position.highest
+    left.deliver(left.new_view(1, dict.fromkeys((0, 1, 3), prepared)))
+    for block in (above, below):
+        left.answer_block(1, block)
+    assert (left.height, left.view, left.replica.position.halted) == (1, (1, True), "")
+    proved = "a PREPARE at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert accused(left) == {0: proved, 1: proved}
+
+
+@pytest.mark.covers("X03", "V02")
+def test_who_committed_names_who_hides_it_in_the_next_view() -> None:
+    """The base ranks below what is committed here: members of that quorum said nothing of it."""
+    left, _, _ = two_branches()
+    left.deliver(left.new_view(1, dict.fromkeys((0, 1, 3))))
+    assert left.view == (1, True)
+    proved = "a VIEW-CHANGE for view 1 that hides its COMMIT at view 0, height 1"
+    assert accused(left) == {0: proved, 1: proved}
+
+
+@pytest.mark.covers("X02")
+@pytest.mark.parametrize("view", [0, 1])
+def test_what_contradicts_a_prepare_certificate_is_not_followed_either(view: int) -> None:
+    """After a crash it casts no COMMIT for what a quorum prepared. A commit certificate of that view on another branch
+    shows that more than f lied, all the same; of a later view it shows nothing."""
+    talk = Conversation(me=3)
+    talk.step_behind = True
+    talk.propose(talk.block())
+    talk.restart()
+    mine = talk.chain(2)
+    for block in mine:
+        talk.propose(block)
+    talk.votes(PREPARE, (0, 1, 2), mine[1])
+    assert not voted(talk.said, COMMIT)
+    other = talk.block(view=view)
+    talk.ask_for_view(0, 2, talk.certificate(COMMIT, other, view, senders=(0, 1, 2)))
+    talk.answer_block(0, other)
+    assert ("that a quorum prepared" in talk.replica.position.halted) == (view == 0)
+    assert talk.height == view
+    proved = "a PREPARE at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert accused(talk) == ({} if view else dict.fromkeys((0, 1, 2), proved))
 
 
 @pytest.mark.covers("V11", "O13")
