@@ -6,6 +6,8 @@ with the rest, while nothing passes between the parts. Each copy is convincing, 
 vote for both histories. Where the first primary conspires the histories part in one view; where it is honest, one part
 changes views, and the copies there report nothing of what was committed elsewhere: amnesia across views (faults.md X02
 to X05). Where no honest member is left for the second part, its history is what an eclipsed client is shown (X06).
+Copies that know what they do can part the histories without a second vote at any height, nor a VIEW-CHANGE that hides
+one (ladder.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +20,8 @@ from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from simulations.adversaries import BEHAVIOURS
-from simulations.adversaries.liar import Liar
+from simulations.adversaries.ladder import Climber, Scheme, Watcher, Way
+from simulations.adversaries.liar import Behaviour, Liar
 from simulations.adversaries.twins import Numbering, Twin
 from simulations.crypto import Keyring
 from simulations.disks import Disk
@@ -99,15 +102,20 @@ class Cabal:
             place=place,
         )
 
-    def twins(self) -> list[Node]:
-        """A second copy of each conspirator; both say what they like under one member's key."""
-        second: list[Node] = []
+    def twins(self, scheme: Scheme | None = None) -> list[Liar]:
+        """A second copy of each conspirator; both say what they like under one member's key, or keep to a scheme."""
+        second: list[Liar] = []
         for number, member in enumerate(self.coalition):
             numbering = Numbering()
             other = self._settle(Liar, member, self.n + number)
+            assert isinstance(other, Liar), "settled as one"
             for copy in (self.nodes[member], other):
                 assert isinstance(copy, Liar), "settled as one"
-                copy.misbehave([Twin(self.world.random(f"twin {copy.place}"), numbering)], self.dice)
+                behaviours: list[Behaviour] = [Twin(self.world.random(f"twin {copy.place}"), numbering)]
+                if scheme is not None:
+                    dice = self.world.random(f"scheme {copy.place}")
+                    behaviours.insert(0, Climber(dice, scheme) if copy is other else Watcher(dice, scheme))
+                copy.misbehave(behaviours, self.dice)
             second.append(other)
         return second
 
@@ -236,6 +244,45 @@ def split(n: int, coalition: Sequence[int], seed: int, *, part: int | None = Non
     else:
         # Copies that were cut off from each other are one member that lies, no more.
         asked += [*elsewhere, *cabal.submit(everybody, 2, 2)]
+        came.live = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
+    _acquit(cabal)
+    return came
+
+
+def ladder(n: int, coalition: Sequence[int], seed: int) -> Came:
+    """Two parts of the honest are shown two branches of the first view, whose primary conspires, by votes at different
+    heights. By seed the upper block is committed at once, or reported to the next view by the conspirators, or by the
+    honest alone. With fewer than two honest members there are no parts."""
+    scheme = Scheme(Way(seed % len(Way)), quorums.quorum(n))
+    cabal, came = Cabal(n, coalition, seed, "ladder"), Came("ladder", seed)
+    second = cabal.twins(scheme)
+    there = cabal.honest[len(cabal.honest) // 2 :]
+    near = [node for node in cabal.nodes if node.member not in there]
+    far = [*(cabal.nodes[member] for member in there), *second]
+    cabal.network.cut_between([node.place for node in near], [node.place for node in far])
+    cabal.start([*cabal.nodes, *second])
+    cabal.run(20)
+    left = cabal.nodes[cabal.honest[0]].disk
+    right = cabal.nodes[there[-1]].disk
+    asked = cabal.submit(near, 1, 0)
+    cabal.run(APART_MS, lambda: left.height > 0)
+    climber = second[0].behaviours[0]
+    assert isinstance(climber, Climber), "the copies there climb"
+    climber.climb(cabal.submit([], scheme.height + 1, 1))
+    came.forked = cabal.run(APART_MS, lambda: part_at(left, right) is not None)
+    if came.forked:
+        _expose(cabal, came, left, right)
+    scheme.over = True
+    cabal.network.join()
+    everybody = [*cabal.nodes, *second]
+    if came.forked:
+        # Members that stand at one height and have nothing to do send each other no certificate.
+        came.detected = any(
+            cabal.submit(everybody, 1, 2) and cabal.run(TOGETHER_MS // 10, lambda: bool(cabal.judge.halted))
+            for _ in range(10)
+        )
+    else:
+        asked += cabal.submit(everybody, 2, 2)
         came.live = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
     _acquit(cabal)
     return came

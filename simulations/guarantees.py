@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bftnode.protocol import quorums
-from simulations.coalition import Came, conspirators, framers, silent, split
+from simulations.coalition import Came, conspirators, framers, ladder, silent, split
 from simulations.world import Violation
 
 SIZES = (4, 7, 10)
@@ -46,7 +46,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One size of coalition. `one_view`, `across_views`: forks of each kind that were blamed on somebody."""
+    """One size of coalition. `one_view`, `across_views`, `two_branches`: forks of each kind that were blamed on
+    somebody."""
 
     n: int
     conspirators: int
@@ -58,6 +59,7 @@ class Line:
     recovery: Cell
     one_view: int
     across_views: int
+    two_branches: int
 
     def faults(self) -> list[str]:
         """Why this line is not what the table has to show."""
@@ -77,6 +79,7 @@ class Line:
             }
             if self.n - self.conspirators >= 2:
                 shown["a member that stops"] = self.online.runs
+                shown["a fork by two branches of one view"] = self.two_branches
         else:
             shown = {name: cells[name].runs for name in ("safety", "liveness", "recovery")}
         return found + [f"{where}: {what} could not be shown" for what, count in shown.items() if not count]
@@ -95,8 +98,10 @@ PROMISES = """\
   certificates or checkpoints of the other history reach it, and nobody honest ever exchanges what it has executed for
   another history. Whatever the size. (The others may go on until such proof reaches them, too.)
 - **Attribution**: from what two honest parties hold, at least f+1 conspirators are named with a proof that anybody can
-  check, and never an honest member. Whatever the size, for forks in one view and across views as they are played here;
-  there are ways to fork in which everybody sees the fork and nobody can be named yet (docs/decisions/010).
+  check, and never an honest member. Whatever the size, for forks at one height of a view, at two heights of a view, and
+  across views, if one of the two was active in the view in which the second history took another way than the first
+  one's certificates; else another member that was has to be asked, and where 2f+1 conspire there may be none
+  (docs/decisions/010).
 - **Recovery**: members that were silent come back, and all that was asked for is executed. Whatever the size.
 """
 
@@ -107,6 +112,10 @@ ATTACKS = """\
 - *split*: two copies of each conspirator, each with one half of the honest; nothing passes between the halves. In even
   seeds the first primary conspires (a fork in one view), in odd ones it is honest where there is an honest member (one
   half changes views, and the COMMITs of the other are hidden).
+- *ladder*: the first primary conspires. To one half of the honest the coalition shows a block and COMMITs it; to the
+  other, in the same view, another block of that height, for which it does not vote, and one above it, for which it
+  does: that is committed at once, or reported to the next view by the coalition, or by the honest alone while the
+  coalition reports the truth. No member votes twice at one height or hides a COMMIT. (With two honest members or more.)
 - *eclipsed client*: from a quorum of conspirators on, their copies alone make a history for a client that hears nobody
   else.
 """
@@ -119,6 +128,8 @@ def line(n: int, count: int, seeds: Iterable[int] = SEEDS) -> Line:
     for seed in seeds:
         coalition = tuple(range(count)) if seed % 2 == 0 else tuple(range(n - count, n))
         came += [attack(n, coalition, seed) for attack in (silent, conspirators, framers, split)]
+        if 0 < count < n - 1:
+            came.append(ladder(n, tuple(range(count)), seed))
         if count >= quorums.quorum(n):
             came.append(split(n, coalition, seed, part=0))
     return Line(
@@ -131,7 +142,8 @@ def line(n: int, count: int, seeds: Iterable[int] = SEEDS) -> Line:
         _cell(True, [run.blamed for run in came]),
         _cell(True, [run.recovered for run in came]),
         sum(any("two COMMITs" in proof for proof in run.proofs) for run in came),
-        sum(any("hides" in proof for proof in run.proofs) for run in came),
+        sum(any("hides" in proof for proof in run.proofs) for run in came if run.attack != "ladder"),
+        sum(any("another branch" in proof for proof in run.proofs) for run in came if run.attack == "ladder"),
     )
 
 

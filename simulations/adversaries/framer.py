@@ -1,4 +1,5 @@
-"""Evidence against honest members: altered fields, one word twice, two words that go together, and very much of it.
+"""Evidence against honest members: altered fields, one word twice, two words that go together, votes of one view with
+headers that do not lead from one to the other, and very much of it.
 
 Precedents: massa #4979 (a foreign chain's blocks slashed an honest node), Tendermint's "Mulberry" (evidence of an
 unseen height made nodes panic). Evidence from another cluster or epoch is told by other_cluster.py.
@@ -6,12 +7,13 @@ unseen height made nodes panic). Evidence from another cluster or epoch is told 
 
 from random import Random
 
+from bftnode.protocol.blocks import hash_header, open_header
 from bftnode.protocol.certificates import Vote
 from bftnode.protocol.codec import encode
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import without_payload
-from bftnode.protocol.messages import Accusation, Kind, open_body
+from bftnode.protocol.messages import Accusation, Kind, PrePrepare, open_body
 from simulations.adversaries.liar import Behaviour
 from simulations.judges import kind_of
 
@@ -27,6 +29,7 @@ class Framer(Behaviour):
     def __init__(self, dice: Random) -> None:
         super().__init__(dice)
         self._said: list[Frame] = []
+        self._headers: dict[bytes, bytes] = {}
 
     def hear(self, sender: int, frame: bytes) -> None:
         if kind_of(frame) == Kind.STATUS:
@@ -35,6 +38,10 @@ class Framer(Behaviour):
             opened = open_frame(frame)
         except Refused:
             return
+        if opened.kind == Kind.PRE_PREPARE and len(self._headers) < KEPT:
+            proposal = open_body(opened)
+            assert isinstance(proposal, PrePrepare), "opened by its kind"
+            self._headers[hash_header(proposal.header)] = proposal.header
         if opened.sender == sender and len(self._said) < KEPT:
             self._said.append(without_payload(opened))
         elif opened.sender == sender:
@@ -46,9 +53,10 @@ class Framer(Behaviour):
         count = SPAM if self.random.random() < 0.1 else 1
         for _ in range(count):
             one = self.random.choice(self._said)
-            first, second = encode_frame(one), encode_frame(self._other(one))
+            other, headers = (self._other(one), ()) if self.random.random() < 0.8 else self._branch(one)
+            first, second = encode_frame(one), encode_frame(other)
             try:
-                body = Accusation(self.liar.members.epoch, first, second, ())
+                body = Accusation(self.liar.members.epoch, first, second, headers)
                 self.liar.post(self.some(1), self.liar.seal(Kind.EVIDENCE, body))
             except Refused:
                 continue  # larger than a frame may be: nobody can be told of it
@@ -68,6 +76,34 @@ class Framer(Behaviour):
                 return Frame(one.kind, one.sender, mine.boot, mine.counter, mine.body, mine.signature, b"")
             case _:
                 return self._altered(one)
+
+    def _branch(self, one: Frame) -> tuple[Frame, tuple[bytes, ...]]:
+        """A vote of the same member, and headers below it: those that there are, some less, some more, one changed."""
+        votes = [item for item in self._said if item.sender == one.sender and item.kind in (Kind.PREPARE, Kind.COMMIT)]
+        if not votes:
+            return self._other(one), tuple(self._headers.values())
+        other = self.random.choice(votes)
+        vote = open_body(other)
+        assert isinstance(vote, Vote), "chosen by its kind"
+        headers: list[bytes] = []
+        at = vote.block
+        while at in self._headers:
+            headers.append(self._headers[at])
+            at = open_header(headers[-1]).parent
+        headers = headers[: self.random.randint(0, len(headers))]
+        match self.random.randint(0, 3):
+            case 0:
+                headers.append(self.random.choice(list(self._headers.values()) or [b""]))
+            case 1 if headers:
+                place = self.random.randrange(len(headers))
+                header = bytearray(headers[place])
+                header[self.random.randrange(len(header))] ^= 1 << self.random.randrange(8)
+                headers[place] = bytes(header)
+            case 2:
+                self.random.shuffle(headers)
+            case _:
+                pass
+        return other, tuple(headers)
 
     def _altered(self, one: Frame) -> Frame:
         body = open_body(one)

@@ -7,7 +7,7 @@ import pytest
 
 from bftnode.protocol.forensics import Culprit, Findings
 from simulations import coalition, guarantees
-from simulations.coalition import Cabal, conspirators, framers, silent, split
+from simulations.coalition import Cabal, conspirators, framers, ladder, silent, split
 from simulations.command import main
 from simulations.guarantees import Cell, line
 from simulations.world import Violation
@@ -63,13 +63,33 @@ def test_a_question_that_no_run_asks_is_a_failure() -> None:
     with (
         patch.object(guarantees, "split", never_asked),
         patch.object(guarantees, "conspirators", lambda *_: coalition.Came("conspirators", 0)),
+        patch.object(guarantees, "ladder", lambda *_: coalition.Came("ladder", 0)),
     ):
-        assert any("a member that stops" in fault for fault in line(4, 2, range(2)).faults())
+        faults = line(4, 2, range(2)).faults()
+        assert any("a member that stops" in fault for fault in faults)
+        assert any("two branches of one view" in fault for fault in faults)
     with patch.object(guarantees, "split", of_one_kind):
         assert any("a fork across views" in fault for fault in line(7, 3, range(2)).faults())
 
 
-@pytest.mark.parametrize("attack", [silent, conspirators, framers, split])
+@pytest.mark.covers("X02", "X03", "V02")
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("n", "count"), [(4, 1), (4, 2), (7, 3), (7, 5)])
+def test_two_branches_of_one_view_are_blamed_without_a_second_vote(n: int, count: int, seed: int) -> None:
+    """Committed at once, reported by the conspirators, or by the honest alone: the proof is that they are two branches;
+    up to f nothing forks, and all goes on."""
+    came = ladder(n, tuple(range(count)), seed)
+    assert came.forked == (count > (n - 1) // 3)
+    assert came.live is (None if came.forked else True)
+    if came.forked:
+        assert came.exposed
+        assert came.blamed
+        assert came.detected
+        assert any("on another branch than its COMMIT" in proof for proof in came.proofs)
+        assert not any(proof.startswith("two ") or "hides" in proof for proof in came.proofs if seed % 3 != 1)
+
+
+@pytest.mark.parametrize("attack", [silent, conspirators, framers, split, ladder])
 def test_forensics_that_blame_the_honest_end_the_run(attack: guarantees.Attack) -> None:
     """Asked after every run, forked or not."""
     blamed = Findings(None, (Culprit(3, "nothing", b"", b""),))
