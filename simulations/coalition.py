@@ -295,6 +295,7 @@ def _acquit(cabal: Cabal) -> None:
         headers=tuple(raw for one in testimonies for raw in one.headers),
         certificates=tuple(item for one in testimonies for item in one.certificates),
         new_views=tuple(raw for one in testimonies for raw in one.new_views),
+        loose=tuple(raw for one in testimonies for raw in one.loose),
     )
     findings = investigate(together, Testimony((), (), ()), cabal.members, cabal.keyring.verify)
     framed = [culprit for culprit in findings.culprits if culprit.member not in cabal.coalition]

@@ -1,7 +1,7 @@
 """What `forensics` is given: a home, a data directory, a copy of one, a receipt or an exported log.
 
 An exhibit in a file is JSON lines, each one object of one field in hexadecimal digits: "header", "certificate",
-"new_view" or "receipt", the canonical bytes of each. A receipt may also stand alone, as its canonical bytes.
+"new_view", "loose" or "receipt", the canonical bytes of each. A receipt may also stand alone, as its canonical bytes.
 """
 
 import json
@@ -57,7 +57,7 @@ def _read_directory(path: Path, chain_id: bytes) -> Testimony:
 
 
 def _read_lines(path: Path, raw: bytes) -> Testimony:
-    found: dict[str, list[bytes]] = {"header": [], "certificate": [], "new_view": [], "receipt": []}
+    found: dict[str, list[bytes]] = {"header": [], "certificate": [], "new_view": [], "loose": [], "receipt": []}
     for number, line in enumerate(raw.splitlines(), 1):
         try:
             item = json.loads(line)
@@ -73,6 +73,7 @@ def _read_lines(path: Path, raw: bytes) -> Testimony:
         headers=(*found["header"], *receipts.headers),
         certificates=(*certificates, *receipts.certificates),
         new_views=tuple(found["new_view"]),
+        loose=tuple(found["loose"]),
     )
 
 
@@ -90,6 +91,7 @@ def write_exhibit(testimony: Testimony) -> str:
     fields = [("header", raw) for raw in testimony.headers]
     fields += [("certificate", encode(certificate)) for certificate in testimony.certificates]
     fields += [("new_view", raw) for raw in testimony.new_views]
+    fields += [("loose", raw) for raw in testimony.loose]
     return "".join(json.dumps({name: raw.hex()}) + "\n" for name, raw in fields)
 
 
@@ -109,4 +111,5 @@ def _from(testimony: Testimony, seq: int) -> Testimony:
         headers=tuple(raw for raw in testimony.headers if open_header(raw).seq >= seq),
         certificates=tuple(item for item in testimony.certificates if item.seq >= seq),
         new_views=testimony.new_views,
+        loose=testimony.loose,
     )

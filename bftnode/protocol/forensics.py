@@ -38,6 +38,7 @@ class Testimony:
     headers: tuple[bytes, ...]  # encoded headers of the chain that it holds, or the one of a receipt
     certificates: tuple[Certificate, ...]  # of either phase, with all their signatures
     new_views: tuple[bytes, ...]  # encoded NEW-VIEW frames
+    loose: tuple[bytes, ...] = ()  # encoded headers of blocks that it holds beside the chain, or above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def investigate(left: Testimony, right: Testimony, members: Membership, verify: 
     hearing = _Hearing(members, verify)
     for testimony in (left, right):
         hearing.hear(testimony)
-    headers = _by_hash((raw for testimony in (left, right) for raw in testimony.headers), members)
+    headers = _by_hash((raw for side in (left, right) for raw in (*side.headers, *side.loose)), members)
     found = (_contradiction_of(said, headers) for _, said in sorted(hearing.said.items()))
     return Findings(_fork_height(hearing.commits, headers), tuple(one for one in found if one is not None))
 

@@ -430,6 +430,11 @@ class Agreement:
             return
         fork = self._contradicted_by(path, certificate)
         if fork is not None:
+            # The headers of both branches are what convicts; those of a long run can be had from its source.
+            if len(path) <= 2 * self._members.parameters.window:
+                for entry in path:
+                    if self._chain.get(entry.block.hash) is None:
+                        self._store(entry)
             self.halt_on_fork(fork, certificate)
             return
         for entry in path:
@@ -458,13 +463,15 @@ class Agreement:
             self.speak_up()
 
     def _contradicted_by(self, path: list[Entry], certificate: Certificate) -> str | None:
-        """Why more than f members lied, if `certificate`, which commits `path`, contradicts what a quorum prepared.
+        """Why more than f members lied, if `certificate`, which commits `path`, contradicts another certificate.
 
         My last COMMIT is for a block that a quorum prepared; so is my highest certificate. A commit certificate of that
         view, or of an earlier one, that commits another branch is then no accident (docs/protocol.md, "Safety"). To
         follow it would be to merge silently (faults.md X02), and where I have cast COMMIT, to look like a liar.
         """
-        mine, highest = self.last_commit, self._position.highest
+        mine, highest, decided = self.last_commit, self._position.highest, self.decided
+        if decided is not None and self._is_elsewhere(path, decided.seq, decided.block):
+            return f"height {decided.seq} is committed twice, differently"
         if certificate.view <= mine.view and self._is_elsewhere(path, mine.seq, mine.block):
             return f"another block than the one that I voted to commit at height {mine.seq} is committed"
         if highest is not None and highest.phase == PREPARE and certificate.view <= highest.view:

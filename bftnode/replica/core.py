@@ -317,10 +317,10 @@ class Replica:
 
     def _blame(self, other: Certificate | None = None) -> None:
         known, highest, new_view = self.agreement.committed_by, self.position.highest, self.view_changes.new_view
-        mine = [known[seq] for seq in (other.seq if other else 0, self.chain.height) if seq in known]
+        mine = [known.get(other.seq if other else 0), known.get(self.chain.height), highest, self.agreement.decided]
         here = Testimony(
             headers=self.chain.headers(),
-            certificates=(*mine, *(() if highest is None else (highest,))),
+            certificates=tuple(item for item in mine if item is not None),
             new_views=() if new_view is None else (new_view,),
         )
         there = Testimony(headers=(), certificates=() if other is None else (other,), new_views=())

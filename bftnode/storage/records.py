@@ -156,9 +156,12 @@ def need(txn: Txn, db: Database, key: bytes) -> bytes:
     return value
 
 
-def items(txn: Txn, db: Database) -> Iterator[tuple[bytes, bytes]]:
-    """Every record, checked, in order of key. Raises IntegrityError."""
-    for key, sealed in txn.cursor(db=db.handle):
+def items(txn: Txn, db: Database, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    """Every record from key `start` on, checked, in order of key. Raises IntegrityError."""
+    cursor = txn.cursor(db=db.handle)
+    if not cursor.set_range(start):
+        return
+    for key, sealed in cursor:
         yield key, unseal(db, key, sealed)
 
 

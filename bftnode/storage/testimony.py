@@ -1,5 +1,7 @@
 """What a member's data say to forensics (docs/decisions/010-what-forensics-needs.md): headers, certificates, NEW-VIEWs.
 
+Of blocks that are not in the log, too: a branch that it did not take, and the highest certificate that it holds.
+
 Read beside a node that runs, from a stopped one, or from a copy of its files, which stays as it is. Nothing is checked
 here but the records' own seals: who compares two testimonies believes neither. Whose files they are may be the one who
 lied, so LMDB does not see them before their pages were walked.
@@ -15,10 +17,11 @@ from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.forensics import Testimony
 from bftnode.replica.core import FORK
 from bftnode.storage.environment import check_structure, opened_read_only
-from bftnode.storage.records import Databases, Txn, items, opened
+from bftnode.storage.records import Databases, Txn, items, number, opened, unpack
 from bftnode.storage.verify import held
 
 NEW_VIEW_PREFIX = b"new_view."
+HIGHEST = b"highest"
 
 _open_certificate = decoder_of(Certificate, limits.BODY_BYTES_MAX)
 
@@ -35,12 +38,13 @@ def read_testimony(path: Path) -> Testimony:
         ]
         new_views = []
         for key, raw in items(txn, databases.journal):
-            if key == FORK.encode():
+            if key in (FORK.encode(), HIGHEST):
                 certificates.append(opened(databases.journal, key, _open_certificate, raw))
             elif key.startswith(NEW_VIEW_PREFIX):
                 new_views.append(raw)
         headers = tuple(raw for _, raw in items(txn, databases.log))
-    return Testimony(headers=headers, certificates=tuple(certificates), new_views=tuple(new_views))
+        loose = tuple(unpack(raw).header for _, raw in items(txn, databases.blocks, number(len(headers))))
+    return Testimony(headers=headers, certificates=tuple(certificates), new_views=tuple(new_views), loose=loose)
 
 
 @contextmanager

@@ -7,9 +7,13 @@ and is judged here too: nobody correct is accused (faults.md X07).
 from collections.abc import Iterable
 from itertools import zip_longest
 
+from bftnode.protocol.certificates import Certificate
+from bftnode.protocol.codec import decode
 from bftnode.protocol.ed25519 import Verifier
 from bftnode.protocol.forensics import Testimony
+from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.membership import Membership
+from bftnode.replica.core import FORK
 from bftnode.replica.effects import Accuse, Note
 from simulations.disks import Committed, Disk
 from simulations.judges import Judge
@@ -78,11 +82,16 @@ class Observer(Judge):
 
 
 def testimony_of(disk: Disk) -> Testimony:
-    """What whoever holds this disk, or was shown what is on it, can show: everything in it is signed."""
+    """What whoever holds this disk, or was shown what is on it, can show, as storage/testimony.py reads it."""
+    certificates = [certificate for _, certificate in disk.log if certificate is not None]
+    certificates += [
+        decode(disk.journal[name], Certificate, BODY_BYTES_MAX) for name in (FORK, "highest") if name in disk.journal
+    ]
     return Testimony(
         headers=tuple(block.header_raw for block, _ in disk.log[1:]),
-        certificates=tuple(certificate for _, certificate in disk.log if certificate is not None),
+        certificates=tuple(certificates),
         new_views=tuple(raw for name, raw in sorted(disk.journal.items()) if name.startswith("new_view.")),
+        loose=tuple(block.header_raw for _, block in sorted(disk.stored.items())),
     )
 
 

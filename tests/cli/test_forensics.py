@@ -13,7 +13,7 @@ from bftnode.apps.execution import Executor
 from bftnode.apps.registry import load_application
 from bftnode.node.home import Home
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block
-from bftnode.protocol.certificates import COMMIT, Certificate, VoteSignature, vote_body
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, VoteSignature, vote_body
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import Signer, signer
 from bftnode.protocol.envelope import encode_frame, seal, signing_bytes
@@ -45,12 +45,12 @@ class Town:
         header = Header(self.chain, 0, parent.seq + 1, parent.hash, time_ms, EMPTY_ROOT, 0, EMPTY_ROOT, 0, 0)
         return make_block(header, (), [])
 
-    def certificate(self, block: Block, view: int, senders: Iterable[int]) -> Certificate:
+    def certificate(self, block: Block, view: int, senders: Iterable[int], phase: int = COMMIT) -> Certificate:
         body = vote_body(0, view, block.seq, block.hash)
         votes = tuple(
-            VoteSignature(i, 1, 7, self.signers[i](signing_bytes(self.chain, COMMIT, i, 1, 7, body))) for i in senders
+            VoteSignature(i, 1, 7, self.signers[i](signing_bytes(self.chain, phase, i, 1, 7, body))) for i in senders
         )
-        return Certificate(COMMIT, 0, view, block.seq, block.hash, votes)
+        return Certificate(phase, 0, view, block.seq, block.hash, votes)
 
     def new_view(self, view: int, senders: Iterable[int]) -> bytes:
         """Nobody reports anything."""
@@ -63,14 +63,18 @@ class Town:
         return encode_frame(frame)
 
     def write(
-        self, member: int, blocks: list[tuple[Block, Certificate]], journal: dict[str, bytes] | None = None
+        self,
+        member: int,
+        blocks: list[tuple[Block, Certificate]],
+        journal: dict[str, bytes] | None = None,
+        stored: Iterable[Block] = (),
     ) -> Path:
         """The member's home, with this log."""
         executor = Executor(load_application(self.genesis.application), self.genesis.administrator_keys(), 100)
         storage = Storage.open(self.homes[member].data_path, self.genesis.membership(), member, executor)
         try:
             appends = [AppendBlock(block, (), certificate) for block, certificate in blocks]
-            storage.commit(Turn(journal=journal or {}, appends=appends))
+            storage.commit(Turn(journal=journal or {}, blocks=list(stored), appends=appends))
         finally:
             storage.close()
         return self.homes[member].path
@@ -164,6 +168,31 @@ def test_a_node_that_halted_holds_both_certificates(town: Town) -> None:
     shown = [item["block"] for item in json.loads(result.stdout)["sides"][0]["certificates"]]
     assert shown == [one.hash.hex(), two.hash.hex()]
     assert [one["name"] for one in json.loads(result.stdout)["culprits"]] == town.names(1, 2)
+
+
+@pytest.mark.covers("X02", "O10")
+def test_a_node_that_halted_below_what_was_prepared(town: Town, tmp_path: Path) -> None:
+    """Two branches of one view at two heights, by the headers that it holds beside its log: alone, from its export, and
+    for the verifier that shares no code with the node."""
+    parent, first = common(town)
+    one, two = town.block(parent, 2), town.block(parent, 3)
+    top = town.block(one, 4)
+    journal = {
+        "highest": encode(town.certificate(top, 0, LEFT, PREPARE)),
+        "fork": encode(town.certificate(two, 0, RIGHT)),
+    }
+    home = town.write(0, [first], journal, stored=[one, two, top])
+    export, bundle = tmp_path / "export", tmp_path / "proof.json"
+    result = bftnode("forensics", str(home), str(home), "--export", str(export), "--bundle", str(bundle))
+    assert result.exit_code == 5, result.output
+    for name in town.names(1, 2):
+        proved = "a PREPARE at view 0, height 3, on another branch than its COMMIT at height 2"
+        assert f"culprit: {name}: {proved}" in result.stdout
+    again = bftnode("forensics", str(export), str(export), "--genesis", str(Home(home).genesis_path))
+    assert again.stdout == result.stdout.replace(str(home), str(export))
+    command = [sys.executable, "-m", "bftnode.verify_bundle", str(bundle), str(Home(home).genesis_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == town.names(1, 2)
 
 
 @pytest.mark.covers("X07")

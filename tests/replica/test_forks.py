@@ -12,8 +12,8 @@ from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Accusation, Kind, NewView, ViewChange
 from bftnode.replica import agreement
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
+from simulations.judges.observer import testimony_of as kept_on
 from tests.replica.conversation import Conversation, of_kind, voted
-from tests.simulation.test_forensics import kept_on
 
 
 def forked(view: int = 0) -> tuple[Conversation, Certificate]:
@@ -157,6 +157,21 @@ def test_what_contradicts_its_own_commit_is_not_followed(mine: int, theirs: int,
     assert "that I voted to commit" in talk.replica.position.halted
     assert talk.height == 0
     assert "fork" in talk.disk.journal
+
+
+@pytest.mark.covers("X02")
+def test_a_certificate_whose_blocks_are_not_here_is_compared_with_what_a_run_brings() -> None:
+    """It is told of one block and cannot get it; a run commits another one of its height on the way to a higher one."""
+    talk = Conversation(me=3)
+    other, blocks = talk.block(), talk.chain(2)
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, other, senders=(0, 1, 2)))
+    talk.status(1, committed=20)
+    talk.run(1, blocks, talk.certificate(COMMIT, blocks[1], senders=(0, 1, 2)))
+    assert "committed twice" in talk.replica.position.halted
+    assert talk.height == 0
+    proved = "a COMMIT at view 0, height 2, on another branch than its COMMIT at height 1"
+    assert {item.culprit: item.proved for item in talk.accused} == dict.fromkeys((0, 1, 2), proved)
+    assert blocks[1].hash in talk.disk.stored
 
 
 @pytest.mark.covers("X02")

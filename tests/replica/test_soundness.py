@@ -10,7 +10,7 @@ from bftnode.protocol.certificates import COMMIT, PREPARE, Vote
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.evidence import contradiction
 from bftnode.protocol.membership import Parameters
-from bftnode.protocol.messages import FetchBlock, Kind, open_body
+from bftnode.protocol.messages import Kind, open_body
 from bftnode.replica.events import Stopping
 from tests.replica.conversation import CHAIN, Conversation, Said
 

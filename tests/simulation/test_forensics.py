@@ -6,22 +6,13 @@ from dataclasses import replace
 import pytest
 
 from bftnode.protocol.forensics import Testimony, investigate
-from simulations.disks import Disk
+from simulations.judges.observer import testimony_of as kept_on
 from simulations.simulation import Simulation
 from simulations.swarm import draw
 
 SEEDS = range(24)
 NEW_VIEWS_LEAST = 100
 """That the seeds must bring: histories without view changes would show nothing."""
-
-
-def kept_on(disk: Disk) -> Testimony:
-    """Its log's headers and certificates, and the NEW-VIEWs that its replica kept."""
-    return Testimony(
-        headers=tuple(block.header_raw for block, _ in disk.log[1:]),
-        certificates=tuple(certificate for _, certificate in disk.log if certificate is not None),
-        new_views=tuple(raw for name, raw in sorted(disk.journal.items()) if name.startswith("new_view.")),
-    )
 
 
 def heard(simulation: Simulation) -> list[Testimony]:

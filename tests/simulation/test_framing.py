@@ -12,8 +12,8 @@ from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.messages import Kind, NewView, ViewChange, open_body
 from simulations.adversaries import BEHAVIOURS
 from simulations.judges import Judge
+from simulations.judges.observer import testimony_of as kept_on
 from simulations.scenarios.stage import Stage
-from tests.simulation.test_forensics import kept_on
 
 LIES = ("equivocating primary", "lying view change", "vote equivocator")
 

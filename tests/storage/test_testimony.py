@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bftnode.protocol.codec import encode
 from bftnode.storage.store import Storage, StorageBroken, Turn
 from bftnode.storage.testimony import read_testimony
 from tests.storage.chains import World, rewrite
@@ -38,6 +39,21 @@ def test_headers_certificates_and_new_views(tmp_path: Path) -> None:
     assert beside.stdout == f"{stopped}\n"
     shutil.copytree(tmp_path / "data" / "lmdb", tmp_path / "copy")
     assert read_testimony(tmp_path / "copy") == stopped
+
+
+@pytest.mark.covers("X02")
+def test_what_it_holds_beside_its_log(tmp_path: Path) -> None:
+    """Blocks that are not committed, the highest certificate, and the one at which it stopped."""
+    world = World()
+    storage = build(tmp_path / "data", world)
+    beside = [world.propose([world.admin.note("a", text)]) for text in ("one", "two")]
+    highest, other = (world.certificate(block, view) for view, block in enumerate(beside))
+    storage.commit(Turn({"highest": encode(highest), "fork": encode(other)}, beside))
+    storage.close()
+    found = read_testimony(tmp_path / "data" / "lmdb")
+    assert len(found.headers) == 4
+    assert sorted(found.loose) == sorted(block.header_raw for block in beside)
+    assert {highest, other} < set(found.certificates)
 
 
 @pytest.mark.covers("O12")
