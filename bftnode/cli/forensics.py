@@ -50,8 +50,8 @@ def forensics(
 
     A and B are each a home or data directory (a member's, running or stopped, or a copy), a receipt, or a log exported
     with --export. Nothing in them is believed that is not signed. Exit code 0: they do not contradict each other. 5:
-    they do; who is named is proved guilty by a pair of signed statements, which --bundle writes for a third party
-    (`python -m bftnode.verify_bundle BUNDLE GENESIS`).
+    they do; who is named is proved guilty by a pair of signed statements (and the headers between them, where they are
+    votes on two branches), which --bundle writes for a third party (`python -m bftnode.verify_bundle BUNDLE GENESIS`).
     """
     genesis = _genesis(genesis_file, a, b)
     chain_id = genesis.chain_id()
