@@ -9,6 +9,7 @@ from bftnode.protocol.messages import (
     Checkpoint,
     FetchBlock,
     FetchRun,
+    ForkProof,
     Kind,
     NewView,
     PrePrepare,
@@ -84,6 +85,8 @@ def _said(body: object) -> str:
             return body.block.hex()[:6]
         case BlockAnswer():
             return hash_header(body.header).hex()[:6]
+        case ForkProof():
+            return " against ".join(_certificate(certificate) for certificate in body.certificates)
         case _:
             return ""
 

@@ -21,6 +21,10 @@ EVIDENCE_HEADERS_MAX = 512
 """Headers in an accusation of two votes on two branches, twice a catch-up run: some 110 kB, 264 kB at most. Votes that
 are further apart are no evidence; with a commit certificate from between there is a nearer pair."""
 
+FORK_HEADERS_MAX = 512
+"""Headers in a proof of a fork, at most 256 kB: more than a catch-up run or the tree above a log holds. Where two
+certificates are further apart no proof is made of them; certificates in between will do."""
+
 TRANSACTION_BYTES_MAX = 256 * 1024
 """One client envelope; larger ones are rejected before anything else is looked at."""
 

@@ -32,6 +32,7 @@ class Kind(IntEnum):
     BLOCK = 11
     RELAY = 12
     EVIDENCE = 13
+    FORK = 14
 
 
 class PrePrepare(Wire, frozen=True):
@@ -139,6 +140,22 @@ class Accusation(Wire, frozen=True):
     ]
 
 
+class ForkProof(Wire, frozen=True):
+    """Two commit certificates that contradict each other, the lower one first, with the headers from the higher block
+    down to the lower height (exclusive): a proof that more than f members lied (protocol/forks.py).
+
+    Or one alone, of a sender that stopped and has no second one: it contradicts what the sender voted to commit (with
+    the headers below its block, where they are at hand), or it is of the sender's own log, which a quorum's checkpoints
+    contradict. It proves nothing by itself; whose log it contradicts has the second one.
+    """
+
+    epoch: UInt
+    certificates: Annotated[tuple[Certificate, ...], Meta(min_length=1, max_length=2)]
+    headers: Annotated[
+        tuple[Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)], ...], Meta(max_length=limits.FORK_HEADERS_MAX)
+    ]
+
+
 Body = (
     PrePrepare
     | Vote
@@ -152,6 +169,7 @@ Body = (
     | BlockAnswer
     | Relay
     | Accusation
+    | ForkProof
 )
 
 BODY_OF: dict[int, type[Body]] = {
@@ -168,6 +186,7 @@ BODY_OF: dict[int, type[Body]] = {
     Kind.BLOCK: BlockAnswer,
     Kind.RELAY: Relay,
     Kind.EVIDENCE: Accusation,
+    Kind.FORK: ForkProof,
 }
 
 KINDS_WITH_PAYLOAD = frozenset({Kind.PRE_PREPARE, Kind.RUN, Kind.BLOCK, Kind.RELAY})

@@ -8,7 +8,7 @@ restarts cannot know what it has PREPAREd, and PREPAREs nothing until its log is
 Committing a block commits its ancestors; execution order is the log's.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bftnode.protocol.blocks import Block, Header, open_block, open_header
@@ -33,7 +33,7 @@ bring, and what waits goes into the next one as soon as a block commits. An idle
 
 CERTIFICATES_KEPT = 256
 """Commit certificates, of the last heights that have one, with which another one of their height is compared. One of a
-lower height is not noticed here; who compares two logs notices it (`bftnode forensics`)."""
+lower height is compared with the log on the disk."""
 
 _APPLICATION = b"\x01"
 """What operations of the application begin with; those of the system sort before it (apps/execution.py)."""
@@ -60,8 +60,9 @@ class Doors:
     progressed: Callable[[Certificate, list[Entry]], None]  # these blocks were committed by this certificate
     forgotten_vote: Callable[[int], None]  # a certificate holds a vote of mine for this height that I do not remember
     open_envelope: Callable[[bytes], Transaction]  # opens, validates, verifies; raises Refused
-    forked: Callable[[Certificate], None]  # this certificate commits what the log contradicts
     blame: Callable[[], None]  # the base of this view ranks below what is committed, or contradicts it
+    forked: Callable[[Certificate, Sequence[bytes]], None]  # this commits what the log contradicts; headers at hand
+    compare: Callable[[Certificate], None]  # is this what the log on the disk holds at its height?
 
 
 class Agreement:
@@ -92,6 +93,7 @@ class Agreement:
         self.committed_by: dict[int, Certificate] = {}  # height -> its commit certificate, in order of height
         self.executed_seq = chain.height
         self._certify_base = False
+        self._base_certificate: Certificate | None = None
         self._waiting: dict[int, Proposal] = {}
         self._proposals: dict[int, Frame] = {}  # accepted PRE-PREPAREs of this view, without payload
         self._unexecuted: dict[int, tuple[Transaction, ...]] = {}
@@ -378,8 +380,9 @@ class Agreement:
         self._learn(certificate)
         if certificate.seq <= self._chain.height:
             head, known = self._chain.head.block, self.committed_by.get(certificate.seq)
-            mine = head.hash if certificate.seq == head.seq else certificate.block if known is None else known.block
-            if certificate.block != mine:
+            if certificate.seq < head.seq and known is None:
+                self.doors.compare(certificate)
+            elif certificate.block != (head.hash if known is None else known.block):
                 self.halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
             return
         if self.decided is None or certificate.seq > self.decided.seq:
@@ -524,7 +527,7 @@ class Agreement:
             self.doors.end_view(certificate.view)  # TRAP 3
         if path and path[0].block.parent != self._chain.head.block.hash:
             why = f"the block at height {path[0].block.seq} of a certified run does not follow the log"
-            self.halt_on_fork(why, certificate)
+            self.halt_on_fork(why, certificate, [entry.block.header_raw for entry in path])
         if path and not self._position.halted:
             self._learn(certificate)
             self.commit_path(path, certificate)
@@ -565,6 +568,7 @@ class Agreement:
         else:
             self.base = (certificate.seq, certificate.block)
             self._certify_base = certificate.phase == PREPARE
+        self._base_certificate = certificate
         self._vouched = self._vouch(self._position.view)
         head = self.committed_by.get(self._chain.height)
         if head is not None and head.view < self._position.view:
@@ -598,7 +602,8 @@ class Agreement:
             self._chain.connect(path)
         except Fork as fork:
             if not self._certify_base:
-                self.halt_on_fork(f"the base of view {self._position.view} contradicts the log: {fork}")
+                why = f"the base of view {self._position.view} contradicts the log: {fork}"
+                self.halt_on_fork(why, self._base_certificate)
                 return
             # The primary made two NEW-VIEWs of this view, and what was committed in it came from the other one. A
             # prepared base proves nothing against a committed block: the tip is the head, nobody votes for the base.
@@ -693,11 +698,12 @@ class Agreement:
         entries = [self._chain.get(block) for seq, block in sorted(self.accepted.items()) if seq > tip]
         return [item for item in entries if item is not None and item.block.header.view == self._position.view]
 
-    def halt_on_fork(self, why: str, other: Certificate | None = None) -> None:
-        """For good. `other` commits what the log contradicts: a proof that more than f members lied."""
+    def halt_on_fork(self, why: str, other: Certificate | None = None, headers: Sequence[bytes] = ()) -> None:
+        """For good. `other` commits what the log contradicts: a proof that more than f members lied. `headers`:
+        of its branch or mine, where they are not in the tree."""
         assert self.doors is not None, "introduced by core"
         if not self._position.halted:
             self._position.halted = why
             self._voice.note("fork_detected", {"why": why, "height": self._chain.height})
-            if other is not None:
-                self.doors.forked(other)
+        if other is not None:
+            self.doors.forked(other, headers)

@@ -28,6 +28,7 @@ class Checkpoints:
         self._of: dict[int, dict[int, Checkpoint]] = {}  # member -> height -> what it said
         self._pending: dict[int, Block] = {}  # blocks at checkpoint heights that are not executed yet
         self.stable: Checkpoint | None = None
+        self.parted = False  # a stable checkpoint is of another block than mine
 
     def on_committed(self, block: Block) -> None:
         """Remember what the header says at a checkpoint height until the block is executed."""
@@ -89,6 +90,7 @@ class Checkpoints:
         for member, other in said.items():
             if other != checkpoint and member != self._me:
                 self._voice.note("checkpoint_divergent", {"member": member, "height": checkpoint.seq})
+        self.parted = self.parted or own.block != checkpoint.block
         if own != checkpoint and not self._position.halted:
             self._position.halted = f"state diverged at height {checkpoint.seq}"
             self._voice.note("state_diverged", {"height": checkpoint.seq})

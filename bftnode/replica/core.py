@@ -4,7 +4,7 @@ agreement.py orders in a view, view_change.py changes views, sync.py repeats and
 what was executed, nonces.py drops replays. Input that is refused changes nothing but a note with its reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar, assert_never
 
 from bftnode.protocol.blocks import genesis_block
@@ -25,6 +25,7 @@ from bftnode.protocol.messages import (
     Checkpoint,
     FetchBlock,
     FetchRun,
+    ForkProof,
     Kind,
     NewView,
     PrePrepare,
@@ -42,6 +43,7 @@ from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.effects import Answer, Effect
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
+from bftnode.replica.forks import FORK_PROOF, Forks
 from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
 from bftnode.replica.pool import Pool
 from bftnode.replica.position import NO_VOTE, ClosedRecord, Position, Timing, ViewRecord, VoteRecord
@@ -108,6 +110,9 @@ class Replica:
             self.checkpoints,
             open_envelope,
         )
+        self.forks = Forks(
+            members, me, self.position, timing, self.voice, self.memo, self.chain, self.agreement, verify
+        )
         self._work_since_ms: int | None = None
         self._voting = False
         self.agreement.doors = agreement.Doors(
@@ -119,6 +124,7 @@ class Replica:
             open_envelope=open_envelope,
             forked=self._forked,
             blame=self._blame,
+            compare=self.forks.compare,
         )
         self.view_changes.doors = view_change.Doors(
             start_view=self.agreement.start_view,
@@ -145,8 +151,9 @@ class Replica:
         position.highest = _journal(recovered, "highest", Certificate)
         if recovered.certificate is not None:
             self.agreement.committed_by[recovered.certificate.seq] = recovered.certificate
-        if FORK in recovered.journal:
-            self.agreement.halt_on_fork("a certificate contradicts this log since an earlier start")
+        self.forks.restore(_journal(recovered, FORK_PROOF, ForkProof), _journal(recovered, FORK, Certificate))
+        if self.forks.statement is not None:
+            self.agreement.halt_on_fork("a fork is on record since an earlier start")
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
         self.agreement.last_commit = _journal(recovered, "commit", VoteRecord) or NO_VOTE
         for block in sorted(recovered.blocks.values(), key=lambda item: item.seq):
@@ -177,6 +184,7 @@ class Replica:
             case Received():
                 self._on_received(event)
             case Linked():
+                self.forks.on_linked(event.member)
                 self.sync.on_linked(event.member)
             case Submitted():
                 for transaction in event.transactions:
@@ -184,6 +192,8 @@ class Replica:
                     self.voice.add(Answer(transaction, reason))
             case Executed():
                 self._on_executed(event)
+            case RunRead() if event.to == self.me:
+                self.forks.on_own_run(event)
             case RunRead():
                 self.sync.on_run_read(event)
             case BlockRead():
@@ -216,6 +226,8 @@ class Replica:
 
     def _go_on(self) -> None:
         """What any event may have made possible."""
+        if self.checkpoints.parted:
+            self.forks.parted()
         if self.position.may_vote != self._voting:
             self._voting = self.position.may_vote
             if self._voting:
@@ -280,6 +292,7 @@ class Replica:
                 self.view_changes.on_new_view(frame, body)
             case Status():
                 self.sync.on_status(link, body)
+                self.forks.on_status(link)
             case FetchRun():
                 self.sync.on_fetch_run(link, body)
             case Run():
@@ -293,6 +306,8 @@ class Replica:
             case Accusation():
                 culprit, proved = check_accusation(body, self.members, self._verify)
                 self.voice.heard(culprit, proved, body)
+            case ForkProof():
+                self.forks.on_fork(link, body)
             case _:
                 assert_never(body)
 
@@ -309,9 +324,13 @@ class Replica:
             self.pool.head_since_ms = self.position.now.monotonic_ms
             self.view_changes.rejoin(asked)
 
-    def _forked(self, other: Certificate) -> None:
-        """More than f members lied. Keep what proves it, and accuse those whom what is at hand convicts; for the rest
-        there is `bftnode forensics` over two members' data (decision 010)."""
+    def _forked(self, other: Certificate, headers: Sequence[bytes]) -> None:
+        """More than f members lied. Keep what proves it, tell everybody, and accuse those whom what is at hand
+        convicts; for the rest there is `bftnode forensics` over two members' data (decision 010)."""
+        first = self.forks.statement is None
+        self.forks.met(other, headers)
+        if not first:
+            return
         self.voice.persist(FORK, other)
         self._blame(other)
 

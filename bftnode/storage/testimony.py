@@ -15,7 +15,9 @@ from bftnode.protocol import limits
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.forensics import Testimony
+from bftnode.protocol.messages import ForkProof
 from bftnode.replica.core import FORK
+from bftnode.replica.forks import FORK_PROOF
 from bftnode.storage.environment import check_structure, opened_read_only
 from bftnode.storage.records import Databases, Txn, items, number, opened, unpack
 from bftnode.storage.verify import held
@@ -24,6 +26,7 @@ NEW_VIEW_PREFIX = b"new_view."
 HIGHEST = b"highest"
 
 _open_certificate = decoder_of(Certificate, limits.BODY_BYTES_MAX)
+_open_fork_proof = decoder_of(ForkProof, limits.BODY_BYTES_MAX)
 
 
 def read_testimony(path: Path) -> Testimony:
@@ -36,15 +39,21 @@ def read_testimony(path: Path) -> Testimony:
             opened(databases.certificates, key, _open_certificate, raw)
             for key, raw in items(txn, databases.certificates)
         ]
-        new_views = []
+        new_views: list[bytes] = []
+        shown: list[bytes] = []
+        headers = [raw for _, raw in items(txn, databases.log)]
+        above = number(len(headers))
         for key, raw in items(txn, databases.journal):
             if key in (FORK.encode(), HIGHEST):
                 certificates.append(opened(databases.journal, key, _open_certificate, raw))
+            elif key == FORK_PROOF.encode():
+                proof: ForkProof = opened(databases.journal, key, _open_fork_proof, raw)
+                certificates.extend(proof.certificates)
+                shown.extend(proof.headers)
             elif key.startswith(NEW_VIEW_PREFIX):
                 new_views.append(raw)
-        headers = tuple(raw for _, raw in items(txn, databases.log))
-        loose = tuple(unpack(raw).header for _, raw in items(txn, databases.blocks, number(len(headers))))
-    return Testimony(headers=headers, certificates=tuple(certificates), new_views=tuple(new_views), loose=loose)
+        loose = (*shown, *(unpack(raw).header for _, raw in items(txn, databases.blocks, above)))
+    return Testimony(headers=tuple(headers), certificates=tuple(certificates), new_views=tuple(new_views), loose=loose)
 
 
 @contextmanager

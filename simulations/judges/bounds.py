@@ -42,6 +42,7 @@ class Bounds:
             "peers": (len(replica.sync.peers), members.n - 1),
             "checkpoints": (max((len(of) for of in replica.checkpoints._of.values()), default=0), KEPT_PER_MEMBER),
             "accusations": (max((len(of) for of in replica.voice._accused.values()), default=0), ACCUSATIONS_MAX),
+            "forks told of": (max(len(replica.forks._told), len(replica.forks._deaf_until_ms)), members.n - 1),
         }
         for name, (size, bound) in sizes.items():
             if size > bound:

@@ -60,6 +60,8 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
     ]
     accused = (encode_frame(without_payload(vote)) for vote in votes)
     run = encode((pack_block(block),))
+    other = block_of((transaction(3).raw,), seq=2, parent=block_of((transaction(4).raw,)).hash)
+    fork = (cluster.certificate(COMMIT, 0, 1, block.hash), cluster.certificate(COMMIT, 2, 2, other.hash))
     return {
         Kind.PRE_PREPARE: (messages.PrePrepare(0, 0, block.header_raw), block.payload),
         Kind.PREPARE: (Vote(0, 0, 1, block.hash), b""),
@@ -74,6 +76,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.BLOCK: (messages.BlockAnswer(0, block.header_raw), block.payload),
         Kind.RELAY: (messages.Relay(0), encode((transaction(3).raw,))),
         Kind.EVIDENCE: (messages.Accusation(0, *accused, (above.header_raw,)), b""),
+        Kind.FORK: (messages.ForkProof(0, fork, (other.header_raw,)), b""),
     }
 
 
