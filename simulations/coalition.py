@@ -16,9 +16,13 @@ from dataclasses import dataclass
 from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import Records, append
 from bftnode.protocol import quorums
+from bftnode.protocol.codec import decode
 from bftnode.protocol.forensics import Findings, Testimony, investigate
+from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.membership import Membership, Parameters
+from bftnode.protocol.messages import ForkProof
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
+from bftnode.replica.forks import FORK_PROOF
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.ladder import Climber, Scheme, Watcher, Way
 from simulations.adversaries.liar import Behaviour, Liar
@@ -34,11 +38,14 @@ from simulations.workload import FAR_AHEAD
 from simulations.world import Violation, World
 
 CLIENTS = 3
-FRAMERS = ("framer", "crooked certificate", "vote equivocator")
+FRAMERS = ("framer", "crooked certificate", "vote equivocator", "fork forger")
 APART_MS = 30_000
 """Virtual time in which the parts go on alone: some view changes, where a part needs them."""
 TOGETHER_MS = 60_000
 """Virtual time for what is promised once everybody hears everybody: (2f+8) timeouts and more (swarm.py)."""
+SPREAD_MS = 3 * QUICK.status_interval_ms + 100
+"""Virtual time in which all honest members stop once one of them has the proof of a fork and they hear each other:
+three status intervals, and what frames take on the way."""
 UNPROMISED_MS = 10_000
 """Virtual time for what is not promised and only looked at."""
 
@@ -51,7 +58,7 @@ class Came:
     seed: int
     forked: bool = False  # two honest parties hold histories that contradict each other
     live: bool | None = None  # while the attack lasts, everything that honest clients ask for is executed
-    detected: bool | None = None  # honest members on both sides hear of each other: one stops and says so
+    detected: bool | None = None  # honest members of both sides hear each other: all stop and say so, with the proof
     exposed: bool | None = None  # the two histories, compared offline, contradict each other
     culprits: tuple[int, ...] | None = None
     proofs: tuple[str, ...] = ()  # what is proved of each of them
@@ -195,15 +202,15 @@ def conspirators(
     came.forked = parted is not None
     if parted is not None:
         one, other = parted
-        cabal.submit(honest, 2, 0)
-        came.detected = cabal.run(TOGETHER_MS, lambda: bool(cabal.judge.halted))
+        came.detected = _all_stop(cabal, cabal.honest, honest)
         _expose(cabal, came, one.disk, other.disk)
     _acquit(cabal)
     return came
 
 
 def framers(n: int, coalition: Sequence[int], seed: int) -> Came:
-    """Accusations with altered fields and of other chains, crooked certificates: to have an honest member blamed."""
+    """Accusations with altered fields and of other chains, crooked certificates, forged proofs of forks: to have honest
+    members blamed, or stopped."""
     return conspirators(n, coalition, seed, attack="framers", behaviours=FRAMERS)
 
 
@@ -236,14 +243,12 @@ def split(n: int, coalition: Sequence[int], seed: int, *, part: int | None = Non
     if came.forked:
         _expose(cabal, came, left, right)
     cabal.network.join()
-    everybody = [*cabal.nodes, *second]
     if came.forked:
         if share:
-            cabal.submit(everybody, 2, 2)
-            came.detected = cabal.run(TOGETHER_MS, lambda: bool(cabal.judge.halted))
+            came.detected = _find_out(cabal, (near_honest, far_honest), second)
     else:
         # Copies that were cut off from each other are one member that lies, no more.
-        asked += [*elsewhere, *cabal.submit(everybody, 2, 2)]
+        asked += [*elsewhere, *cabal.submit([*cabal.nodes, *second], 2, 2)]
         came.live = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
     _acquit(cabal)
     return came
@@ -274,15 +279,11 @@ def ladder(n: int, coalition: Sequence[int], seed: int) -> Came:
         _expose(cabal, came, left, right)
     scheme.over = True
     cabal.network.join()
-    everybody = [*cabal.nodes, *second]
     if came.forked:
-        # Members that stand at one height and have nothing to do send each other no certificate.
-        came.detected = any(
-            cabal.submit(everybody, 1, 2) and cabal.run(TOGETHER_MS // 10, lambda: bool(cabal.judge.halted))
-            for _ in range(10)
-        )
+        parts = [[node for node in part if node.member in cabal.honest] for part in (near, far)]
+        came.detected = _find_out(cabal, parts, second)
     else:
-        asked += cabal.submit(everybody, 2, 2)
+        asked += cabal.submit([*cabal.nodes, *second], 2, 2)
         came.live = cabal.run(TOGETHER_MS, lambda: cabal.executed(asked, cabal.honest))
     _acquit(cabal)
     return came
@@ -301,6 +302,43 @@ def _acquit(cabal: Cabal) -> None:
     framed = [culprit for culprit in findings.culprits if culprit.member not in cabal.coalition]
     if framed:
         raise Violation("framed", f"n{framed[0].member} is honest, and blamed for {framed[0].proved}")
+
+
+def _find_out(cabal: Cabal, parts: Sequence[Sequence[Node]], copies: Sequence[Node]) -> bool:
+    """Whether all honest members stop, those who hear each other and one that was down meanwhile, where a part has more
+    than one."""
+    late = next((part[-1] for part in parts if len(part) > 1), None)
+    if late is not None:
+        late.crash()
+    members = [member for member in cabal.honest if cabal.nodes[member] is not late]
+    stopped = _all_stop(cabal, members, [*cabal.nodes, *copies])
+    if late is None or not stopped:
+        return stopped
+    for node in [*(cabal.nodes[member] for member in cabal.coalition), *copies]:
+        node.crash()  # only those who have stopped are left to tell it
+    cabal.run(SPREAD_MS)  # what was on its way has arrived
+    late.start()
+    return cabal.run(SPREAD_MS, lambda: _has_stopped(cabal, late))
+
+
+def _all_stop(cabal: Cabal, members: Sequence[int], everybody: Sequence[Node]) -> bool:
+    """Whether one of these honest members finds out, and all of them stop soon after, by its proof if not their own."""
+    nodes = [cabal.nodes[member] for member in members]
+    # Members that stand at one height and have nothing to do send each other no certificate.
+    found = any(
+        cabal.submit(everybody, 1, 2)
+        and cabal.run(TOGETHER_MS // 10, lambda: any(_has_stopped(cabal, node) for node in nodes))
+        for _ in range(10)
+    )
+    return found and cabal.run(SPREAD_MS, lambda: all(_has_stopped(cabal, node) for node in nodes))
+
+
+def _has_stopped(cabal: Cabal, node: Node) -> bool:
+    """Whether this honest member has stopped and said so, and what proves the fork is on its disk."""
+    raw = node.disk.journal.get(FORK_PROOF)
+    if raw is None or node.member not in cabal.judge.halted or not node.replica.position.halted:
+        return False
+    return len(decode(raw, ForkProof, BODY_BYTES_MAX).certificates) == 2
 
 
 def _parted(cabal: Cabal) -> tuple[Node, Node] | None:

@@ -78,8 +78,8 @@ class Line:
                 "a recovery": self.recovery.runs,
             }
             if self.n - self.conspirators >= 2:
-                shown["a member that stops"] = self.online.runs
                 shown["a fork by two branches of one view"] = self.two_branches
+                shown["members that stop"] = self.online.runs
         else:
             shown = {name: cells[name].runs for name in ("safety", "liveness", "recovery")}
         return found + [f"{where}: {what} could not be shown" for what, count in shown.items() if not count]
@@ -94,9 +94,11 @@ PROMISES = """\
   (2f+8) of the longest timeouts. Promised up to f.
 - **Offline**: whoever compares two histories that contradict each other (receipts, logs) sees that they do. Whatever
   the size.
-- **Online**: where honest members hold both, at least one of them stops, with `fork_detected` or `state_diverged`, when
-  certificates or checkpoints of the other history reach it, and nobody honest ever exchanges what it has executed for
-  another history. Whatever the size. (The others may go on until such proof reaches them, too.)
+- **Online**: where honest members hold both and hear each other, one of them finds out at the first certificate or
+  checkpoint of the other history that reaches it, and stops, with `fork_detected` or `state_diverged`. From when the
+  first has the proof, all that hear it, or hear one that heard it, stop within three status intervals and what frames
+  take on the way, with the same proof on their disks; who was away stops when it is back. Nobody honest ever exchanges
+  what it has executed for another history. Whatever the size.
 - **Attribution**: from what two honest parties hold, at least f+1 conspirators are named with a proof that anybody can
   check, and never an honest member. Whatever the size, for forks at one height of a view, at two heights of a view, and
   across views, if one of the two was active in the view in which the second history took another way than the first
@@ -108,7 +110,8 @@ PROMISES = """\
 ATTACKS = """\
 - *silent*: the coalition stops in the middle of decisions, and comes back later.
 - *conspirators*: all of it equivocates, votes twice and hides certificates, in an open network (`conspiracy-of-f`).
-- *framers*: all of it spreads accusations with altered fields or of other chains, and crooked certificates.
+- *framers*: all of it spreads accusations with altered fields or of other chains, crooked certificates, and forged
+  proofs of forks.
 - *split*: two copies of each conspirator, each with one half of the honest; nothing passes between the halves. In even
   seeds the first primary conspires (a fork in one view), in odd ones it is honest where there is an honest member (one
   half changes views, and the COMMITs of the other are hidden).

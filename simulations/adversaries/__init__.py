@@ -11,6 +11,7 @@ from simulations.adversaries.decisive_vote import DecisiveVote
 from simulations.adversaries.equivocating_primary import EquivocatingPrimary
 from simulations.adversaries.fabricator import Fabricator
 from simulations.adversaries.flooder import Flooder
+from simulations.adversaries.fork_forger import ForkForger
 from simulations.adversaries.framer import Framer
 from simulations.adversaries.hidden_certificate import HiddenCertificate
 from simulations.adversaries.invalid_signature import InvalidSignature
@@ -58,6 +59,7 @@ BEHAVIOURS: dict[str, Callable[[Random], Behaviour]] = {
     "decisive vote": DecisiveVote,
     "hidden certificate": HiddenCertificate,
     "late equivocator": LateEquivocator,
+    "fork forger": ForkForger,
 }
 
 TWINS = "twins"

@@ -13,6 +13,7 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import Kind
 from bftnode.replica.events import Event
 from bftnode.replica.position import Quarantine
+from simulations.judges import kind_of
 from simulations.node import Node
 
 Letter = tuple[int, bytes]
@@ -101,6 +102,8 @@ class Liar(Node):
         super().put(event)
 
     def utter(self, to: int, frame: bytes) -> None:
+        if kind_of(frame) == Kind.FORK:
+            return  # it does not stop those that it fools
         letters: list[Letter] = [(to, frame)]
         for behaviour in self.behaviours:
             letters = [after for letter in letters for after in _changed(behaviour, letter)]

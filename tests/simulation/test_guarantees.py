@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from bftnode.protocol.forensics import Culprit, Findings
+from bftnode.replica.forks import Forks
 from simulations import coalition, guarantees
 from simulations.coalition import Cabal, conspirators, framers, ladder, silent, split
 from simulations.command import main
@@ -43,9 +44,17 @@ def test_attribution_that_names_nobody_is_a_failure() -> None:
 
 
 def test_a_fork_that_nobody_sees_is_a_failure() -> None:
-    """With members that go on when the log is contradicted the line says so."""
-    with patch.object(coalition.Observer, "on_note", lambda *_: None):
-        faults = line(4, 2, range(1)).faults()
+    """With members that say nothing where the log is contradicted, to people or to each other, the line says so."""
+    for where, what in ((coalition.Observer, "on_note"), (Forks, "_say")):
+        with patch.object(where, what, lambda *_: None):
+            faults = line(4, 2, range(1)).faults()
+        assert any("online is promised" in fault for fault in faults)
+
+
+def test_a_proof_that_does_not_go_round_is_a_failure() -> None:
+    """One stops; with members that do not believe it the others go on, and the line says so."""
+    with patch.object(Forks, "on_fork", lambda *_: None):
+        faults = line(7, 3, range(2)).faults()
     assert any("online is promised" in fault for fault in faults)
 
 
@@ -66,7 +75,7 @@ def test_a_question_that_no_run_asks_is_a_failure() -> None:
         patch.object(guarantees, "ladder", lambda *_: coalition.Came("ladder", 0)),
     ):
         faults = line(4, 2, range(2)).faults()
-        assert any("a member that stops" in fault for fault in faults)
+        assert any("members that stop" in fault for fault in faults)
         assert any("two branches of one view" in fault for fault in faults)
     with patch.object(guarantees, "split", of_one_kind):
         assert any("a fork across views" in fault for fault in line(7, 3, range(2)).faults())
