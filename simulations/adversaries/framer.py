@@ -53,13 +53,13 @@ class Framer(Behaviour):
         count = SPAM if self.random.random() < 0.1 else 1
         for _ in range(count):
             one = self.random.choice(self._said)
-            other, headers = (self._other(one), ()) if self.random.random() < 0.8 else self._branch(one)
-            first, second = encode_frame(one), encode_frame(other)
             try:
+                other, headers = (self._other(one), ()) if self.random.random() < 0.8 else self._branch(one)
+                first, second = encode_frame(one), encode_frame(other)
                 body = Accusation(self.liar.members.epoch, first, second, headers)
                 self.liar.post(self.some(1), self.liar.seal(Kind.EVIDENCE, body))
             except Refused:
-                continue  # larger than a frame may be: nobody can be told of it
+                continue  # larger than it may be, or another liar's junk: nobody can be told of it
 
     def _other(self, one: Frame) -> Frame:
         """Something that would contradict it, if its sender had said it."""
