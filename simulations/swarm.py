@@ -66,7 +66,9 @@ LATE_FAULTS = ("stop", "power cut")
 LATEST_FAULTS = ("clog", "narrow line", "full disk", "drift")
 """Faults of the environment by when they were added: each generation has dice of its own."""
 
-LATER_BEHAVIOURS = sorted(BEHAVIOURS.keys() - set(FIRST_BEHAVIOURS))
+LATEST_BEHAVIOURS = ("fork forger",)
+"""Behaviours that have dice of their own: one more for every fifth liar."""
+LATER_BEHAVIOURS = sorted(BEHAVIOURS.keys() - set(FIRST_BEHAVIOURS) - set(LATEST_BEHAVIOURS))
 OPPORTUNISTS = ("decisive vote", "hidden certificate", "late equivocator")
 """What it takes to lie only where it counts, together."""
 
@@ -104,7 +106,10 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
             clock_skew_ms=dice.choice((100, 30_000)),
         ),
         timings=tuple(_individual(dice, timing) for _ in range(n)),
-        liars={member: _with_the_latest(latest, names) for member, names in liars.items()},
+        liars={
+            member: _with_one_more(Random(f"plan {seed}, n{member}, one more"), _with_the_latest(latest, names))
+            for member, names in liars.items()
+        },
         amnesiacs=amnesiacs,
         unkind_ms=unkind_ms,
         weather=replace(_weather(dice), tail_ms=latest.choice((0, 0, 0, 20, 200))),
@@ -157,6 +162,12 @@ def _with_the_latest(dice: Random, names: tuple[str, ...]) -> tuple[str, ...]:
     if names == (TWINS,) or chance < 0.5:
         return names
     return added if chance < 0.75 else (*names, *added)
+
+
+def _with_one_more(dice: Random, names: tuple[str, ...]) -> tuple[str, ...]:
+    if names == (TWINS,) or dice.random() >= 0.2:
+        return names
+    return (*names, dice.choice(LATEST_BEHAVIOURS))
 
 
 def _individual(dice: Random, timing: Timing) -> Timing:

@@ -32,8 +32,8 @@ PIPELINE_BYTES = 64 * 1024
 bring, and what waits goes into the next one as soon as a block commits. An idle primary never waits."""
 
 CERTIFICATES_KEPT = 256
-"""Commit certificates, of the last heights that have one, with which another one of their height is compared. One of a
-lower height is compared with the log on the disk."""
+"""Commit certificates, of the last heights that have one, with which another one of their height is compared, and block
+hashes of the last heights. One that contradicts these, or of a lower height, is compared with the log on the disk."""
 
 _APPLICATION = b"\x01"
 """What operations of the application begin with; those of the system sort before it (apps/execution.py)."""
@@ -91,6 +91,7 @@ class Agreement:
         self._moved = False  # the tip may have left the last PREPARE's branch: the next one waits until it is durable
         self.decided: Certificate | None = None  # a commit certificate whose blocks are not all here
         self.committed_by: dict[int, Certificate] = {}  # height -> its commit certificate, in order of height
+        self._committed: dict[int, bytes] = {}  # height -> its block, of the last heights of this life
         self.executed_seq = chain.height
         self._certify_base = False
         self._base_certificate: Certificate | None = None
@@ -381,7 +382,8 @@ class Agreement:
         if certificate.seq <= self._chain.height:
             head, known = self._chain.head.block, self.committed_by.get(certificate.seq)
             if certificate.seq < head.seq and known is None:
-                self.doors.compare(certificate)
+                if self._committed.get(certificate.seq) != certificate.block:
+                    self.doors.compare(certificate)
             elif certificate.block != (head.hash if known is None else known.block):
                 self.halt_on_fork(f"height {certificate.seq} is committed twice, differently", certificate)
             return
@@ -445,12 +447,14 @@ class Agreement:
             # Of an ancestor where there is one: what forensics can prove may hang on it (decision 010).
             own = certificate if entry is path[-1] else self._votes.quorum(COMMIT, certificate.view, seq, block)
             self._voice.add(AppendBlock(entry.block, entry.transactions, own))
+            self._committed[seq] = block
             if own is not None:
                 self.committed_by[seq] = own
             self._unexecuted[entry.block.seq] = entry.transactions
             self._note_barrier(entry.transactions, entry.block.seq)
-        while len(self.committed_by) > CERTIFICATES_KEPT:
-            del self.committed_by[next(iter(self.committed_by))]
+        for kept in (self.committed_by, self._committed):
+            while len(kept) > CERTIFICATES_KEPT:
+                del kept[next(iter(kept))]
         abstained = self.abstains
         gone = self._chain.commit(path)
         if gone:

@@ -200,6 +200,7 @@ class Replica:
                 self.sync.on_block_read(event)
             case Tick():
                 self.sync.on_tick()
+                self.forks.on_tick()
                 self.view_changes.on_tick()
             case Stopping():
                 self.voice.persist("closed", ClosedRecord(self.voice.boot, *self.agreement.abstain))

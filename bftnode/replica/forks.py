@@ -76,8 +76,8 @@ class Forks:
         self.statement: ForkProof | None = None
         self._told: dict[int, _Repeat] = {}  # member -> when it is told again
         self._deaf_until_ms: dict[int, int] = {}  # member -> until when it is not listened to
-        self._comparing: Certificate | None = None
-        self._compare_again_ms = 0
+        self._doubtful: Certificate | None = None
+        self._compare_ms: int | None = None  # when it is compared with the log; None: that is under way
 
     @property
     def proved(self) -> bool:
@@ -188,17 +188,21 @@ class Forks:
     # ---- the log on the disk
 
     def compare(self, certificate: Certificate) -> None:
-        """A verified commit certificate of a height in the log of which no certificate is in memory: look it up. One at
-        a time, and one a status interval; another one that comes meanwhile is not compared."""
-        now_ms = self._position.now.monotonic_ms
-        if self._comparing is None and now_ms >= self._compare_again_ms and not self.proved:
-            self._comparing = certificate
-            self._compare_again_ms = now_ms + self._interval_ms
-            self._voice.add(ReadRun(self._me, certificate.seq))
+        """A verified commit certificate of a height in the log of which no certificate is in memory: look it up, within
+        two status intervals. One at a time; another one that comes meanwhile is not compared."""
+        if self._doubtful is None and not self.proved:
+            self._doubtful = certificate
+            self._compare_ms = self._position.now.monotonic_ms + self._interval_ms
+
+    def on_tick(self) -> None:
+        if self._doubtful is not None and self._compare_ms is not None:
+            if self._position.now.monotonic_ms >= self._compare_ms:
+                self._compare_ms = None
+                self._voice.add(ReadRun(self._me, self._doubtful.seq))
 
     def on_own_run(self, read: RunRead) -> None:
         """What the log says at that height, and above it up to a certificate."""
-        certificate, self._comparing = self._comparing, None
+        certificate, self._doubtful = self._doubtful, None
         if certificate is None or read.certificate is None or read.first != certificate.seq:
             return
         if hash_header(read.blocks[0].header) != certificate.block:

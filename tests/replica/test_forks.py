@@ -13,7 +13,7 @@ from bftnode.protocol.forks import check_fork_proof
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Accusation, Checkpoint, ForkProof, Kind, NewView, ViewChange
 from bftnode.replica import agreement
-from bftnode.replica.effects import Persist, ReadRun
+from bftnode.replica.effects import Effect, Persist, ReadRun
 from bftnode.replica.events import Linked
 from bftnode.replica.forks import FALSE_PROOF_INTERVALS, FORK_PROOF, NO_NEWS_INTERVALS
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
@@ -98,7 +98,7 @@ def test_it_stays_stopped_when_it_is_started_again() -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> None:
     """The other branch's members may be behind. After a restart only the last certificate is in memory: the log on the
-    disk is asked then."""
+    disk is asked then, a little later."""
     talk = Conversation(me=3)
     blocks = talk.chain(3)
     for block in blocks:
@@ -106,6 +106,8 @@ def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> No
     if restarted:
         talk.restart()
     talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    assert bool(talk.replica.position.halted) is not restarted
+    talk.tick(2 * TIMING.status_interval_ms)
     assert "height 1 is committed twice" in talk.replica.position.halted
     mine = talk.disk.log[1][1]
     assert mine is not None
@@ -126,24 +128,40 @@ def test_another_certificate_of_the_same_block_is_no_fork() -> None:
 
 
 def test_certificates_to_compare_with_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest gives way: then a second one of its height is compared with the log on the disk, one at a time and
-    status interval, and nothing of the right one follows."""
+    """The oldest gives way: then a second one of its height is compared with the log on the disk, one at a time, and
+    nothing follows of the right one."""
     monkeypatch.setattr(agreement, "CERTIFICATES_KEPT", 2)
     talk = Conversation(me=3)
     for block in talk.chain(3):
         talk.commit(block)
     assert sorted(talk.replica.agreement.committed_by) == [2, 3]
     right, wrong = talk.certificate(COMMIT, talk.disk.log[1][0]), talk.certificate(COMMIT, talk.block())
-    reads = []
-    for sender, certificate in ((0, right), (1, wrong)):
-        effects = talk.effects_of(talk.ask_for_view, sender, 2 + sender, certificate)
-        reads.append([effect for effect in effects if isinstance(effect, ReadRun)])
+    for view, certificates in ((2, (right, wrong)), (5, (wrong, right))):
         assert not talk.replica.position.halted
-    assert reads == [[ReadRun(3, 1)], []]
-    talk.tick(TIMING.status_interval_ms)
-    talk.ask_for_view(0, 5, wrong)
-    assert talk.replica.position.halted
+        for sender, certificate in enumerate(certificates):
+            assert not reads(talk.effects_of(talk.ask_for_view, sender, view + sender, certificate))
+        assert reads(talk.effects_of(talk.tick, 2 * TIMING.status_interval_ms)) == [ReadRun(3, 1)]
     assert proved(talk)
+
+
+@pytest.mark.covers("A18")
+def test_what_is_known_to_be_in_the_log_is_not_looked_up() -> None:
+    """Certificates of blocks that this life has committed as ancestors are common: it remembers the blocks."""
+    talk = Conversation(me=3)
+    first, second = talk.chain(2)
+    for block in (first, second):
+        talk.propose(block)
+    talk.votes(COMMIT, (0, 1, 2), second)
+    assert sorted(talk.replica.agreement.committed_by) == [2]
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, first))
+    assert not reads(talk.effects_of(talk.tick, 2 * TIMING.status_interval_ms))
+    talk.ask_for_view(1, 2, talk.certificate(COMMIT, talk.block()))
+    talk.tick(2 * TIMING.status_interval_ms)
+    assert len(proved(talk).headers) == 1
+
+
+def reads(effects: list[Effect]) -> list[ReadRun]:
+    return [effect for effect in effects if isinstance(effect, ReadRun)]
 
 
 @pytest.mark.covers("X02")
