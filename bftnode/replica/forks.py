@@ -132,6 +132,8 @@ class Forks:
         show them mine."""
         mine = self._agreement.committed_by.get(self._chain.height)
         if self.statement is None and mine is not None:
+            why = "a quorum's checkpoints are of another block than the one that is committed here"
+            self._voice.note("fork_detected", {"why": why, "height": self._chain.height})
             self._say(ForkProof(self._members.epoch, (mine,), ()))
 
     def on_linked(self, member: int) -> None:

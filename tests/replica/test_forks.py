@@ -632,6 +632,7 @@ def test_a_fork_that_only_checkpoints_show_is_shown_to_the_others(restarted: boo
     for sender in (0, 1, 2):
         talk.hear(sender, Kind.CHECKPOINT, Checkpoint(0, 2, b"b" * 32, 2, b"r" * 32, b"d" * 32))
     assert "state diverged" in talk.replica.position.halted
+    assert [note.name for note in talk.notes if note.name == "fork_detected"] == ["fork_detected"]
     assert statement(talk) == ForkProof(0, (talk.replica.agreement.committed_by[2],), ())
     if restarted:
         talk.restart()
