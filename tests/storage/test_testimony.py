@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from bftnode.protocol.codec import encode
+from bftnode.protocol.messages import ForkProof
 from bftnode.storage.store import Storage, StorageBroken, Turn
 from bftnode.storage.testimony import read_testimony
+from tests.protocol.cluster import Cluster
 from tests.storage.chains import World, rewrite
 
 PAGE_BYTES = 4096
@@ -54,6 +56,20 @@ def test_what_it_holds_beside_its_log(tmp_path: Path) -> None:
     assert len(found.headers) == 4
     assert sorted(found.loose) == sorted(block.header_raw for block in beside)
     assert {highest, other} < set(found.certificates)
+
+
+@pytest.mark.covers("X02", "X03")
+def test_what_it_stopped_at_is_part_of_it(tmp_path: Path) -> None:
+    """The certificate that it met, and the proof that it was shown, with the headers of the other branch."""
+    world, cluster = World(), Cluster()
+    storage = build(tmp_path / "data", world)
+    met, lower, higher = (cluster.certificate(seq=seq, block=bytes((seq,)) * 32) for seq in (3, 2, 3))
+    proof = ForkProof(0, (lower, higher), (b"a header",))
+    storage.commit(Turn({"fork": encode(met), "fork_proof": encode(proof)}))
+    storage.close()
+    found = read_testimony(tmp_path / "data" / "lmdb")
+    assert found.certificates[2:] == (met, lower, higher)
+    assert (len(found.headers), found.loose) == (4, (b"a header",))
 
 
 @pytest.mark.covers("O12")
