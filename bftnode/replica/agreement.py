@@ -11,11 +11,9 @@ Committing a block commits its ancestors; execution order is the log's.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bftnode.protocol.blocks import Block, Header, open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, VoteSignature, rank_of
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.evidence import without_payload
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.messages import Kind, PrePrepare
 from bftnode.protocol.transactions import Transaction
@@ -23,6 +21,7 @@ from bftnode.replica.chain import Chain, Entry, Fork, next_entry
 from bftnode.replica.effects import AppendBlock, DropBlocks, StoreBlock
 from bftnode.replica.pool import Pool
 from bftnode.replica.position import NO_VOTE, Position, VoteRecord
+from bftnode.replica.proposals import Proposals
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import VoteBook
 
@@ -37,17 +36,6 @@ hashes of the last heights. One that contradicts these, or of a lower height, is
 
 _APPLICATION = b"\x01"
 """What operations of the application begin with; those of the system sort before it (apps/execution.py)."""
-
-
-class Proposal:
-    """A PRE-PREPARE that waits for its parent."""
-
-    __slots__ = ("block", "frame", "waits_for")
-
-    def __init__(self, frame: Frame, block: Block) -> None:
-        self.frame = frame
-        self.block = block
-        self.waits_for = 0  # the height that must be executed before it can be judged
 
 
 @dataclass(slots=True)
@@ -95,8 +83,7 @@ class Agreement:
         self.executed_seq = chain.height
         self._certify_base = False
         self._base_certificate: Certificate | None = None
-        self._waiting: dict[int, Proposal] = {}
-        self._proposals: dict[int, Frame] = {}  # accepted PRE-PREPAREs of this view, without payload
+        self._proposals = Proposals(members, position, chain, pool, voice)
         self._unexecuted: dict[int, tuple[Transaction, ...]] = {}
         self._barrier = 0  # height of the last block in flight that changes who the clients are
 
@@ -136,102 +123,18 @@ class Agreement:
 
         Raises Refused with what is wrong with it.
         """
-        header = open_header(body.header)
-        if self._members.primary_of(body.view) != frame.sender:
-            raise Refused(Reason.NOT_PRIMARY, f"member {frame.sender} is not the primary of view {body.view}")
-        if header.chain_id != self._members.chain_id or header.epoch != self._members.epoch:
-            raise Refused(Reason.BAD_BLOCK, "a header of another chain or epoch")
-        if header.proposer != frame.sender or header.view != body.view:
-            raise Refused(Reason.BAD_BLOCK, "the header names another proposer or view")
-        if body.view != self._position.view or header.seq <= self._chain.height:
-            # Late (N14), or of a view that has not begun here: its primary sends it again once it has. Keeping the
-            # proposals of later views would let any member crowd out those of the present primary.
-            return
-        if header.seq > self._chain.height + 2 * self._members.parameters.window:
-            raise Refused(Reason.OUT_OF_WINDOW, f"height {header.seq}; committed is {self._chain.height}")
-        self._look_for_second_proposal(frame, body, header)
-        if header.seq in self.accepted or header.seq in self._waiting:
-            return
-        if len(frame.payload) > self._members.parameters.block_bytes_max + 16:
-            raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(frame.payload)} bytes of transactions")
-        self._waiting[header.seq] = Proposal(frame, open_block(body.header, frame.payload))
+        self._proposals.hear(frame, body, self.accepted)
         self.accept_waiting()
-
-    def _look_for_second_proposal(self, frame: Frame, body: PrePrepare, header: Header) -> None:
-        waiting = self._waiting.get(header.seq)
-        known = waiting.frame if waiting is not None else self._proposals.get(header.seq)
-        if known is not None and known.body != frame.body:
-            proved = f"two PRE-PREPAREs for different blocks at view {body.view}, height {header.seq}"
-            self._voice.accuse(frame.sender, proved, without_payload(known), without_payload(frame))
 
     def accept_waiting(self) -> None:
         """Accept what waits on top of the tip, as far as it goes. Raises Refused with the first that is refused."""
+        assert self.doors is not None, "introduced by core"
         position = self._position
         while position.active and self.settled and not position.halted:
-            proposal = self._waiting.get(self.tip.block.seq + 1)
-            if proposal is None or proposal.waits_for > self.executed_seq:
+            found = self._proposals.next_on(self.tip, self.executed_seq, self.doors.open_envelope)
+            if found is None:
                 return
-            entry = self._check_proposal(proposal)
-            if entry is None:
-                return
-            del self._waiting[entry.block.seq]
-            self._accept(entry, proposal.frame)
-
-    def _check_proposal(self, proposal: Proposal) -> Entry | None:
-        """The entry for a proposal on top of the tip; None where it has to wait for execution.
-
-        Everything here is judged once, at first sight: what is certified is never validated again (P28).
-        """
-        block, parent = proposal.block, self.tip
-        header = block.header
-        try:
-            if header.parent != parent.block.hash:
-                raise Refused(Reason.BAD_BLOCK, f"height {header.seq} does not follow the block accepted below it")
-            if header.time_ms < parent.block.header.time_ms:
-                raise Refused(Reason.BAD_TIME, "the time of the block is before its parent's")
-            if header.time_ms > self._position.now.wall_ms + self._members.parameters.clock_skew_ms:
-                raise Refused(Reason.BAD_TIME, "the time of the block is too far ahead")
-            if not 0 < len(block.transactions) <= self._members.parameters.block_transactions_max:
-                raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(block.transactions)} transactions")
-            assert parent.frontier is not None, "the tip is connected"
-            frontier = parent.frontier.grown(block.leaves)
-            if (header.log_size, header.log_root) != (frontier.size, frontier.root()):
-                raise Refused(Reason.BAD_BLOCK, "the header does not name the log that follows from its blocks")
-            transactions = self._open_transactions(block)
-        except Refused:
-            del self._waiting[header.seq]
-            raise
-        if transactions is None:
-            proposal.waits_for = header.seq - 1
-            return None
-        entry = Entry(block, transactions)
-        entry.frontier = frontier
-        return entry
-
-    def _open_transactions(self, block: Block) -> tuple[Transaction, ...] | None:
-        """The envelopes of a proposal, each valid; None while that depends on blocks that are not executed yet.
-
-        Its primary may have executed more: a client may be admitted by then, and an envelope that is in flight here
-        may have been rejected there (which leaves its nonce unused) and be proposed again.
-        """
-        assert self.doors is not None, "introduced by core"
-        opened: list[Transaction] = []
-        keys: set[tuple[bytes, int]] = set()
-        for raw in block.transactions:
-            transaction = self._pool.known(raw) or self.doors.open_envelope(raw)
-            if transaction.key in keys or self._pool.spent(transaction.key):
-                raise Refused(Reason.TX_NONCE_USED, "a transaction of the block is executed already, or twice in it")
-            if transaction.body.valid_until < block.seq:
-                raise Refused(Reason.TX_EXPIRED, "a transaction of the block is past its last height")
-            if self._pool.in_flight(transaction.key):
-                return None
-            if not self._pool.client_known(transaction.key[0]):
-                if self.executed_seq < block.seq - 1:
-                    return None
-                raise Refused(Reason.TX_UNKNOWN_CLIENT, "a transaction of the block is of no admitted client")
-            keys.add(transaction.key)
-            opened.append(transaction)
-        return tuple(opened)
+            self._accept(*found)
 
     def _accept(self, entry: Entry, frame: Frame) -> None:
         """Set the tip, keep the block, take custody, and PREPARE."""
@@ -240,7 +143,7 @@ class Agreement:
         self._store(entry)
         self.tip = entry
         self.accepted[block.seq] = block.hash
-        self._proposals[block.seq] = without_payload(frame)
+        self._proposals.accepted(block.seq, frame)
         now_ms = self._position.now.monotonic_ms
         for transaction in entry.transactions:
             self._pool.add(transaction, block.seq, now_ms)
@@ -461,9 +364,9 @@ class Agreement:
             self._voice.add(DropBlocks(gone))
         height = self._chain.height
         self._votes.forget_up_to(height)
-        for table in (self.accepted, self._proposals, self._waiting):
-            for seq in [key for key in table if key <= height]:
-                del table[seq]
+        self._proposals.forget_up_to(height)
+        for seq in [key for key in self.accepted if key <= height]:
+            del self.accepted[seq]
         self.doors.progressed(certificate, path)
         self._follow_head()
         if abstained and not self.abstains:
@@ -515,7 +418,7 @@ class Agreement:
         assert isinstance(path, list), "the tip is connected to the head"
         self.tip = tip
         self.accepted = {entry.block.seq: entry.block.hash for entry in path}
-        self._proposals = {seq: frame for seq, frame in self._proposals.items() if seq in self.accepted}
+        self._proposals.keep_only(self.accepted)
         in_flight = [(entry.block.seq, entry.transactions) for entry in path]
         in_flight += list(self._unexecuted.items())
         self._barrier = 0
@@ -563,7 +466,7 @@ class Agreement:
     def start_view(self, certificate: Certificate | None) -> None:
         """The view is active; its base is the block of `certificate` (None: the genesis block)."""
         self.accepted = {}
-        self._proposals = {}
+        self._proposals.keep_only(())
         self.settled = False
         self._certify_base = False
         if certificate is None:
@@ -630,7 +533,6 @@ class Agreement:
 
     def leave_view(self) -> None:
         """The view is over: its proposals are nothing to the next one (a PRE-PREPARE may come before its NEW-VIEW)."""
-        self._waiting.clear()
         self._proposals.clear()
         self.accepted = {}
 

@@ -33,7 +33,7 @@ class Bounds:
                 ballots,
             ),
             "verified": (len(replica.votes._verified), 64 + window * ballots),
-            "waiting": (len(replica.agreement._waiting), window),
+            "waiting": (replica.agreement._proposals.waiting, window),
             "accepted": (len(replica.agreement.accepted), window + 1),
             "blocks": (len(replica.chain), BLOCKS_MAX),
             "view changes": (len(replica.view_changes._slots), members.n),

@@ -163,7 +163,7 @@ def test_late_and_early_proposals_cost_nothing() -> None:
     talk.commit(first)
     assert not talk.propose(first)
     assert not talk.propose(talk.block([first], view=2), view=2)
-    assert not talk.replica.agreement._waiting
+    assert not talk.replica.agreement._proposals.waiting
     assert not talk.accused
 
 

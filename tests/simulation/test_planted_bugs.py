@@ -16,6 +16,7 @@ from bftnode.protocol.codec import Wire
 from bftnode.replica import view_change
 from bftnode.replica.agreement import Agreement
 from bftnode.replica.effects import AppendBlock, Effect
+from bftnode.replica.proposals import Proposals
 from bftnode.replica.view_change import ViewChanges
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import Contradiction, VoteBook
@@ -133,7 +134,7 @@ def a_certificate_of_a_later_view_ignored() -> Iterator[None]:
 @contextmanager
 def proposals_outlive_their_view() -> Iterator[None]:
     """What was proposed in the view before is compared with what is proposed in this one."""
-    with patch.object(Agreement, "leave_view", lambda self: self._waiting.clear()):
+    with patch.object(Proposals, "clear", lambda self: self._waiting.clear()):
         yield
 
 
