@@ -29,7 +29,20 @@ from bftnode.protocol.messages import (
 )
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.core import Replica
-from bftnode.replica.effects import Accuse, Answer, Broadcast, Effect, Note, Persist, ReadBlock, ReadRun, Send
+from bftnode.replica.effects import (
+    Accuse,
+    Answer,
+    AppendBlock,
+    Broadcast,
+    DropBlocks,
+    Effect,
+    Note,
+    Persist,
+    ReadBlock,
+    ReadRun,
+    Send,
+    StoreBlock,
+)
 from bftnode.replica.events import BlockRead, Event, Now, Received, RunRead, Submitted, Tick
 from bftnode.replica.position import Timing
 from simulations.crypto import Keyring
@@ -127,8 +140,13 @@ class Conversation:
         while waiting:
             effects = self.replica.step(waiting.pop(0), Now(self.now_ms, self.wall_ms))
             self._effects += effects
-            waiting += [committed.executed for committed in self.disk.leave(effects)]
-            if not self.step_behind or any(isinstance(item, Persist) and not item.behind for item in effects):
+            self.disk.leave(item for item in effects if isinstance(item, Persist | StoreBlock))
+            if any(isinstance(item, Persist) and not item.behind for item in effects):
+                self.disk.sync()
+            # What is appended and dropped is left behind, also by a promise (effects.py).
+            decided = [item for item in effects if isinstance(item, AppendBlock | DropBlocks)]
+            waiting += [committed.executed for committed in self.disk.leave(decided)]
+            if not self.step_behind or any(isinstance(item, ReadRun | ReadBlock) for item in effects):
                 self.disk.sync()
             waiting += [answer for effect in effects for answer in self._carry_out(effect, said)]
         self.said += said
