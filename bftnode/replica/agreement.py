@@ -553,12 +553,15 @@ class Agreement:
         if crashed:
             self.abstain = self._vouched
             self._moved = True
-        if not self.settled or last.view != view or last.seq <= self.tip.block.seq:
+        if last.view != view or last.seq <= self._chain.height or self._chain.is_known_contradiction(last.block):
             return
-        if self._chain.get(last.block) is None or self._chain.is_known_contradiction(last.block):
+        if self.settled and last.seq <= self.tip.block.seq:
             return
-        path = self._chain.path(last.block)
+        path = self._chain.path(last.block) if self.settled else last.block
         if isinstance(path, bytes):
+            # What it stood on was appended in the turn in which it PREPAREd (effects.py), and is gone. It cannot stand
+            # there again, and must not PREPARE on another branch that nobody has decided for.
+            self.abstain = max(self.abstain, (view, last.seq))
             return
         self._chain.connect(path)
         self._move_tip(path[-1])
