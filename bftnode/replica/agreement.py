@@ -332,7 +332,7 @@ class Agreement:
         """Append the entries of `path`, of which the last is certified, to the log."""
         assert self.doors is not None, "introduced by core"
         try:
-            self._chain.connect(path)
+            self._chain.connect(path, certificate.seq)
         except Refused as refused:
             self.halt_on_fork(f"a certified block is not valid: {refused.detail}")
             return
@@ -506,7 +506,7 @@ class Agreement:
                 first = self._members.primary_of(self._position.view)
                 self.doors.want_block(path, [first, *range(self._members.n)])
                 return
-            self._chain.connect(path)
+            self._chain.connect(path, seq)
         except Fork as fork:
             if not self._certify_base:
                 why = f"the base of view {self._position.view} contradicts the log: {fork}"
@@ -563,7 +563,7 @@ class Agreement:
             # there again, and must not PREPARE on another branch that nobody has decided for.
             self.abstain = max(self.abstain, (view, last.seq))
             return
-        self._chain.connect(path)
+        self._chain.connect(path, last.seq)
         self._move_tip(path[-1])
         # Its log may have been behind (009) by more than a window: that was committed before the last was proposed.
         floor = max(self.base[0], self._chain.height, last.seq - self._members.parameters.window)

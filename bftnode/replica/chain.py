@@ -128,13 +128,15 @@ class Chain:
             entry = self._blocks.get(entry.block.parent)
         return entry is not None and entry.block.parent != self.head.block.hash
 
-    def connect(self, path: list[Entry]) -> None:
-        """Compute the frontiers along a path from the head; it must say of the log what is true.
+    def connect(self, path: list[Entry], seq: int) -> None:
+        """Compute the frontiers along a path from the head to height `seq`; it must say of the log what is true.
 
-        Raises Refused(BAD_BLOCK): the header names another log than the one that its blocks make.
+        Raises Refused(BAD_BLOCK): a header names another height or another log than the one that its blocks make.
         """
         frontier = self.head.frontier
         assert frontier is not None, "the head's frontier is known"
+        if [entry.block.seq for entry in path] != list(range(self.height + 1, seq + 1)):
+            raise Refused(Reason.BAD_BLOCK, f"the headers up to height {seq} do not name the heights at which they are")
         for entry in path:
             if entry.frontier is None:
                 grown = frontier.grown(entry.block.leaves)
