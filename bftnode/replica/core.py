@@ -147,6 +147,7 @@ class Replica:
             boot,
             _journal(recovered, "seen", SeenRecord),
             _journal(recovered, "quarantine", QuarantineRecord),
+            recovered.head.seq,
         )
         position.highest = _journal(recovered, "highest", Certificate)
         if recovered.certificate is not None:

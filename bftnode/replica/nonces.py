@@ -65,7 +65,9 @@ class Nonces:
         self._barrier = 0  # the height that the log must pass in PROBATION (kept afterwards)
         self._asked = 0  # a view that I asked for and forgot
 
-    def restore(self, before: BootRecord | None, seen: SeenRecord | None, quarantine: QuarantineRecord | None) -> None:
+    def restore(
+        self, before: BootRecord | None, seen: SeenRecord | None, quarantine: QuarantineRecord | None, height: int
+    ) -> None:
         self._before = before
         if seen is not None:
             for member, window in self._windows.items():
@@ -74,6 +76,9 @@ class Nonces:
         if quarantine is not None:
             self._position.quarantine = Quarantine(quarantine.state)
             self._barrier, self._asked = quarantine.barrier, quarantine.asked
+            if quarantine.state == Quarantine.NONE and height <= quarantine.barrier:
+                # What ended the probation was appended behind its end, and a crash took it.
+                self._position.quarantine = Quarantine.PROBATION
 
     def accept(self, sender: int, boot: int, counter: int) -> bool:
         """Whether a frame of `sender` is new. A new boot epoch is remembered durably."""

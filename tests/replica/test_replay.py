@@ -7,6 +7,7 @@ from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.envelope import Frame, encode_frame, seal
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.limits import REPLAY_WINDOW
+from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, Seen, Status, ViewChange
 from bftnode.replica.events import Received
 from bftnode.replica.nonces import QuarantineRecord
@@ -198,3 +199,22 @@ def test_probation_does_not_end_before_a_view_could_be_asked_for() -> None:
     talk.commit(blocks[2])
     assert talk.replica.position.quarantine == Quarantine.NONE
     assert talk.view == (6, False)
+
+
+@pytest.mark.covers("D07", "D08", "N01")
+def test_probation_is_not_over_while_a_crash_can_take_the_log_that_ended_it() -> None:
+    """A run brings it past the barrier, the power fails before that is appended: it may have voted for other blocks
+    at the heights that it is shown next, before it lost its disk."""
+    talk = Conversation(me=2, parameters=Parameters(window=2, checkpoint_interval=1000))
+    talk.disk.journal["quarantine"] = encode(QuarantineRecord(Quarantine.PROBATION, 9, 0))
+    talk.restart()
+    blocks = talk.chain(12)
+    talk.status(0, committed=4)
+    talk.run(0, blocks[:4], talk.certificate(COMMIT, blocks[3], senders=(0, 1, 3)))
+    talk.step_behind = True
+    talk.status(0, committed=10)
+    talk.run(0, blocks[4:10], talk.certificate(COMMIT, blocks[9], senders=(0, 1, 3)))
+    assert (talk.height, talk.replica.position.quarantine) == (10, Quarantine.NONE)
+    talk.restart()
+    assert (talk.height, talk.replica.position.quarantine) == (4, Quarantine.PROBATION)
+    assert not [item for block in blocks[4:10] for item in voted(talk.propose(block), PREPARE)]
