@@ -21,7 +21,7 @@ FLOORS: dict[str, float] = {
 }
 # The third party that a room may use; msgspec.Meta wherever a room declares Wire structs of its own. The roof
 # delegates, so it is free; simulations use none.
-GUESTS = {
+GUESTS: dict[str, set[str]] = {
     "protocol": {"msgpack", "msgspec", "nacl"},
     "replica": {"msgspec"},
     "apps": {"msgspec"},
@@ -31,17 +31,22 @@ GUESTS = {
     "api": {"trio", "structlog", "msgspec"},
     "client": {"trio", "msgspec"},
     "node": {"trio", "structlog", "msgspec", "cryptography", "nacl"},
+    "simulations": set(),
+    "theatre": {"trio", "msgspec", "lmdb"},
+    "comparison": {"trio", "cryptography", "nacl"},
 }
 # The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
 # line, which hands over to it, sees the theatre. It opens members' data itself, to damage them.
 STAGE_DOOR = ROOT / "simulations" / "command.py"
-STAGE_GUESTS = {"trio", "msgspec", "lmdb"}
+# The comparison runs daemons and command lines, as users do: it sees the house, and of the stage only the ports.
+SCALES_SEE = ("bftnode", "theatre.ports", "comparison")
 # Time is passed in, randomness is the operating system's, and a set's order is nobody's business (P37, R17).
 WORLDLY = {"time", "datetime", "random", "os", "secrets", "socket", "ssl", "threading", "asyncio", "subprocess"}
 GARDEN_WITHOUT = {"trio", "lmdb", "socket", "ssl", "time", "datetime", "asyncio", "threading"}
 GARDEN_SEES = ("bftnode.protocol", "bftnode.replica", "bftnode.apps", "bftnode.client.session", "simulations")
 
-FILES = sorted(path for room in ("bftnode", "simulations", "theatre") for path in (ROOT / room).rglob("*.py"))
+ROOMS = ("bftnode", "simulations", "theatre", "comparison")
+FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -70,6 +75,11 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
     for name in sorted(imports(path)):
         first, _, rest = name.partition(".")
         assert first != "tests", f"{path}: nothing sees the tests"
+        if room == "comparison":
+            known = first not in {"bftnode", "simulations", "theatre"} or name.startswith(SCALES_SEE)
+            assert known, f"{path} imports {name}: the comparison sees the house and the theatre's ports"
+            continue
+        assert first != "comparison", f"{path} imports {name}: nothing sees the comparison"
         if first == "theatre":
             assert room == "theatre" or path == STAGE_DOOR, f"{path} imports {name}: only `run --real` goes there"
         if room == "theatre":
@@ -89,10 +99,10 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
 def test_a_room_invites_only_its_own_guests(path: Path) -> None:
     """A third party has one or two rooms, so that it can be replaced, and the core depends on nobody."""
     room = room_of(path)
-    known = sys.stdlib_module_names | {"bftnode", "simulations", "theatre"}
+    known = sys.stdlib_module_names | {"bftnode", "simulations", "theatre", "comparison"}
     third = {name.split(".")[0] for name in imports(path)} - known
-    if room in GUESTS or room in {"simulations", "theatre"}:
-        extra = third - (STAGE_GUESTS if room == "theatre" else GUESTS.get(room, set()))
+    if room in GUESTS:
+        extra = third - GUESTS[room]
         assert not extra, f"{path}: {room} may not use {', '.join(sorted(extra))} (ARCHITECTURE.md)"
 
 

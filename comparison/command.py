@@ -1,0 +1,175 @@
+"""Command line of the comparison: which systems, how long, and where the answer goes."""
+
+import argparse
+import datetime
+import os
+import platform
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from comparison import packages
+from comparison.calibration import calibrate, filesystem_of
+from comparison.etcd import Etcd
+from comparison.failures import Failed
+from comparison.measure import take_turn
+from comparison.members import Bftnode
+from comparison.page import page
+from comparison.plan import TOPICS, Plan
+from comparison.results import Described, Pair, Results
+from comparison.systems import System
+from comparison.table import markdown
+
+HERE = Path(__file__).resolve().parent.parent / ".compare"
+EXIT_INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+QUICK_SECONDS = 2.0
+TOOLS_S = 60
+"""Fetching and compiling, the first time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    asked = parser().parse_args(words)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        return compare(asked, words)
+    except Failed as failed:
+        print(f"error: {failed}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: every process has been ended, the clusters' data deleted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Once: what is being put away then, in bounded time, is not interrupted again."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def parser() -> argparse.ArgumentParser:
+    topics = "\n".join(f"  {name}  {text}" for name, text in TOPICS.items())
+    made = argparse.ArgumentParser(
+        prog="compare",
+        description="Measure bftnode beside etcd on this machine, in turns, with the same load.",
+        epilog=f"what is measured:\n{topics}\n\netcd and its client library come from Debian's packages, unpacked in "
+        "the directory, not installed.\nThe machine should have nothing else to do.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--pairs", type=int, default=5, metavar="N", help="turns of each system (default 5)")
+    made.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of each window (default 10)")
+    made.add_argument("--only", type=topics_of, default=frozenset(TOPICS), metavar="T1,T3", help="(default all)")
+    made.add_argument("--quick", action="store_true", help="one pair and short windows: shows that it works")
+    made.add_argument("--etcd-4", action="store_true", help="a second etcd, with as many members as bftnode has")
+    made.add_argument("--write", type=Path, metavar="FILE", help="the table, as markdown; it is printed anyway")
+    made.add_argument("--html", type=Path, metavar="FILE", help="a page with curves")
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=HERE,
+        metavar="DIR",
+        help="for programs and data, on a disk (default .compare)",
+    )
+    return made
+
+
+def topics_of(text: str) -> frozenset[str]:
+    """Raises argparse.ArgumentTypeError naming what is none."""
+    chosen = frozenset(text.upper().split(","))
+    if unknown := sorted(chosen - set(TOPICS)):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(TOPICS)}")
+    return chosen
+
+
+def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
+    """0, or 1 when it ended early; then what there is is told all the same. Raises Failed, KeyboardInterrupt."""
+    began = time.monotonic()
+
+    def tell(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    pairs = 1 if asked.quick else max(1, asked.pairs)
+    seconds = QUICK_SECONDS if asked.quick else max(1.0, asked.seconds)
+    plan = Plan(asked.only, seconds, max(1.0, seconds / 2), asked.quick)
+    asked.directory.mkdir(parents=True, exist_ok=True)
+    directory = asked.directory.resolve()
+    filesystem = filesystem_of(directory, Path("/proc/self/mounts").read_text())
+    kinds = ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else [])]
+    usually_s = pairs * sum(plan.turn_s(kind) for kind in kinds)
+    tell(f"{pairs} x {len(kinds)} turns, usually {usually_s / 60:.0f} minutes, and {TOOLS_S} s more the first time.")
+    tools = packages.ensure(directory / "tools", tell)
+    systems: list[System] = [Bftnode(), Etcd(tools)]
+    if asked.etcd_4:
+        systems.append(Etcd(tools, 4))
+    results = Results(
+        began=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=shlex.join(["./scripts/compare", *words]),
+        machine=machine(filesystem),
+        cores=os.cpu_count() or 1,
+        seconds=plan.seconds,
+        curve_seconds=plan.curve_seconds,
+        systems=[Described(one.name, one.title, one.flags, one.count) for one in systems],
+    )
+    code = 0
+    try:
+        for number in range(pairs):
+            results.pairs.append(_pair(results, systems, plan, directory, f"pair {number + 1} of {pairs}", tell))
+    except Failed as failed:
+        if not results.pairs:
+            raise
+        print(f"error: {failed}\nWhat follows is of the pairs before that.", file=sys.stderr)
+        code = 1
+    text = markdown(results)
+    print(text, end="")
+    if asked.write is not None:
+        asked.write.write_text(text, encoding="utf-8")
+    if asked.html is not None:
+        asked.html.write_text(page(results), encoding="utf-8")
+    return code
+
+
+def _pair(
+    results: Results, systems: Sequence[System], plan: Plan, directory: Path, title: str, tell: Callable[[str], None]
+) -> Pair:
+    """A turn of every system, one after the other, and what the machine can do just before."""
+    pair = Pair(calibrate(directory))
+    can = pair.calibration
+    tell(
+        f"{title}: {can.verifications_per_s:,.0f} verifications, {can.synced_writes_per_s:,.0f} synced writes a second"
+    )
+    for system in systems:
+        before = [one.turns[system.name] for one in results.pairs]
+        path = Path(tempfile.mkdtemp(prefix="turn-", dir=directory))
+        try:
+            pair.turns[system.name] = take_turn(system, plan, path, before, partial(_tell_of, tell, title, system.name))
+        finally:
+            shutil.rmtree(path)
+    return pair
+
+
+def _tell_of(tell: Callable[[str], None], title: str, name: str, text: str) -> None:
+    tell(f"{title}, {name}: {text}")
+
+
+def machine(filesystem: str) -> str:
+    """One sentence."""
+    model = "an unknown CPU"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GB, Linux {platform.release()}, data on {filesystem}, "
+        "members and load on loopback with TLS"
+    )

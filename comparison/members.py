@@ -1,0 +1,132 @@
+"""bftnode on loopback: four members with the configuration that `bftnode init` writes, nothing else."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bftnode
+from bftnode.node.home import Home, create_client_home, create_home, install_genesis
+from bftnode.protocol.genesis import ParametersFile, make_genesis
+from comparison.failures import Failed
+from comparison.loads import VALUE_BYTES, Load
+from comparison.processes import Members
+from comparison.systems import START_S, Running, System
+from theatre.ports import Ports
+
+MEMBERS = 4
+
+
+class Bftnode(System):
+    """Of this checkout, with the python that runs this."""
+
+    name = kind = "bftnode"
+    count = MEMBERS
+
+    @property
+    def title(self) -> str:
+        return f"bftnode {bftnode.__version__}, {MEMBERS} members (any one may lie)"
+
+    @property
+    def flags(self) -> str:
+        python = ".".join(map(str, sys.version_info[:3]))
+        return (
+            f"this checkout on Python {python}: `bftnode run --home HOME`, the application kv, and the configuration "
+            "that `bftnode init` writes. Load: `bftnode bench`, one client with a connection to every member"
+        )
+
+    def start(self, path: Path) -> Running:
+        running = RunningMembers(path)
+        try:
+            running.begin()
+        except BaseException:
+            running.close()
+            raise
+        return running
+
+
+class RunningMembers(Running):
+    """Members node0, node1, ..."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._client = path / "client"
+        self._ports = Ports(2 * MEMBERS)
+        numbers = self._ports.numbers
+        self._names = names = [f"node{i}" for i in range(MEMBERS)]
+        made = [
+            create_home(path / name, name, f"127.0.0.1:{numbers[2 * i]}", f"127.0.0.1:{numbers[2 * i + 1]}")
+            for i, name in enumerate(names)
+        ]
+        administrator = create_client_home(self._client, None)
+        made.sort(key=lambda member: member.public_key)
+        genesis = make_genesis("comparison", "kv", [administrator.hex()], made, ParametersFile())
+        for name in [*names, "client"]:
+            install_genesis(Home(path / name), genesis)
+        self.members = Members(path)
+
+    def begin(self) -> None:
+        """Start the members and wait until each is linked with all others."""
+        for name in self._names:
+            self.members.start(name, [*BFTNODE, "run", "--home", str(self._path / name)])
+        deadline = time.monotonic() + START_S
+        while not linked(self._status()):
+            self.members.check()
+            if time.monotonic() > deadline:
+                raise Failed(f"bftnode is not up after {START_S:.0f} s; last words:\n{self.members.last_words()}")
+            time.sleep(0.05)
+
+    def load_command(self, load: Load, duration_s: float) -> list[str]:
+        command = [*BFTNODE, "bench", "--json", "--home", str(self._client), "--mode", load.kind]
+        command += ["--duration", str(duration_s), "--size", str(VALUE_BYTES), "--callers", str(load.callers)]
+        if load.kind == "many":
+            command += ["--batch", str(load.batch)]
+        if load.rate is not None:
+            command += ["--rate", str(load.rate)]
+        return command
+
+    def kill_load_command(self, rate: float, duration_s: float) -> list[str]:
+        module = [sys.executable, "-m", "comparison.acknowledgements"]
+        return [*module, str(self._client), str(rate), str(duration_s)]
+
+    def leader(self) -> str:
+        status = self._status()
+        try:
+            return primary_of(status)
+        except ValueError:
+            raise Failed(f"bftnode status: {status}") from None
+
+    def _status(self) -> str:
+        done = subprocess.run(
+            [*BFTNODE, "status", "--json", "--home", str(self._client)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        return done.stdout
+
+    def close(self) -> None:
+        self.members.close()
+        self._ports.close()
+
+
+BFTNODE = (sys.executable, "-m", "bftnode")
+
+
+def linked(status: str) -> bool:
+    """Whether all members answer and are connected with all others, by `bftnode status --json`."""
+    rows = [json.loads(line) for line in status.splitlines()]
+    return len(rows) == MEMBERS and all(
+        row.get("reachable") and sum(bool(peer["connected"]) for peer in row["peers"]) == MEMBERS - 1 for row in rows
+    )
+
+
+def primary_of(status: str) -> str:
+    """The name of the primary, by `bftnode status --json`. Raises ValueError when nobody says that it is."""
+    for row in map(json.loads, status.splitlines()):
+        if row.get("reachable") and row["member"] == row["primary"]:
+            return str(row["name"])
+    raise ValueError("nobody says that it is the primary")

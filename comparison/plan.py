@@ -1,0 +1,104 @@
+"""Which loads a turn consists of, and how long all will take. Pure."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from comparison.loads import WARM_UP_S, Kind, Load
+from comparison.results import Turn
+
+TOPICS = {
+    "T1": "saturated",
+    "T2": "64 callers, each operation in a signed envelope of its own",
+    "T3": "one caller, one operation at a time",
+    "T4": "open loop at half of one's own saturation",
+    "T5": "kill -9 of the leader under 1,000 operations a second, to the next commit",
+}
+
+BATCHED = "T1 batches"
+"""The second row of T1."""
+BATCHES: Mapping[Kind, int] = {"many": 1000, "txn": 128}
+"""Operations in one. etcd's default allows no more in a transaction; that is all or nothing, as a batch here is not."""
+CALLERS_ALONE = 64
+KILL_RATE = 1000.0
+"""Operations a second, an open loop: in a closed one all callers soon wait for operations that went down with etcd's
+leader (it tells them after 7 s), and nobody is left to see that the next one commits."""
+IN_FLIGHT_MAX = 2000
+"""Of an open loop. What is due beyond it waits, and its waiting counts."""
+
+CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
+    "bftnode": {"coalesced": (16, 64, 256, 1024, 4096), "many": (1, 4, 16), "alone": (16, 64, 256)},
+    "etcd": {"put": (16, 64, 256, 512, 1000), "txn": (4, 16, 64)},
+}
+"""Callers of each point of the curves, by kind of system; the best of them is where it is saturated."""
+QUICK_CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
+    "bftnode": {"coalesced": (64, 1024), "many": (4,), "alone": (64,)},
+    "etcd": {"put": (64, 512), "txn": (16,)},
+}
+SATURATED: Mapping[str, Mapping[str, Kind]] = {
+    "bftnode": {"T1": "coalesced", BATCHED: "many"},
+    "etcd": {"T1": "put", BATCHED: "txn"},
+}
+"""Rows that are measured at the best point of a curve."""
+FIXED: Mapping[str, Mapping[str, Load]] = {
+    "bftnode": {"T2": Load("alone", CALLERS_ALONE), "T3": Load("single", 1)},
+    "etcd": {"T2": Load("put", CALLERS_ALONE), "T3": Load("put", 1)},
+}
+
+START_S = 4.0
+"""What making, starting and ending a cluster usually takes."""
+AROUND_S = 1.0
+"""What a load takes beside warm-up and duration: starting the generator, waiting for what was begun."""
+KILL_S = 17.0
+"""The same for the kill: its load, and those callers whose operation went down with the leader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Of the turns of all systems."""
+
+    topics: frozenset[str]
+    seconds: float  # of a row
+    curve_seconds: float  # of a point of a curve
+    quick: bool = False
+    kill_load_s: float = 8.0
+    kill_after_s: float = 3.0  # of those
+
+    @property
+    def saturates(self) -> bool:
+        """Half of a saturation needs one, so T4 brings T1 with it."""
+        return bool(self.topics & {"T1", "T4"})
+
+    def curve(self, kind: str) -> list[Load]:
+        if not self.saturates:
+            return []
+        curves = (QUICK_CURVES if self.quick else CURVES)[kind]
+        return [Load(way, callers, BATCHES.get(way, 1)) for way, all_ in curves.items() for callers in all_]
+
+    def saturated(self, kind: str) -> Mapping[str, Kind]:
+        return SATURATED[kind] if self.saturates else {}
+
+    def fixed(self, kind: str) -> dict[str, Load]:
+        return {row: load for row, load in FIXED[kind].items() if row in self.topics}
+
+    def turn_s(self, kind: str) -> float:
+        """How long a turn usually takes."""
+        rows = len(self.saturated(kind)) + len(self.fixed(kind)) + ("T4" in self.topics)
+        points = len(self.curve(kind)) * (self.curve_seconds + WARM_UP_S + AROUND_S)
+        kill = KILL_S if "T5" in self.topics else 0.0
+        return START_S + points + rows * (self.seconds + WARM_UP_S + AROUND_S) + kill
+
+
+def best(turns: Iterable[Turn], kind: Kind) -> Load:
+    """The point of a curve with the highest throughput, by the median of all turns so far."""
+    seen: dict[Load, list[float]] = {}
+    for turn in turns:
+        for one in turn.curve:
+            if one.load.kind == kind:
+                seen.setdefault(one.load, []).append(one.report.operations_per_s)
+    return max(seen, key=lambda load: statistics.median(seen[load]))
+
+
+def half(saturated: Load, operations_per_s: float) -> Load:
+    """The open loop at half of what was reached."""
+    return Load(saturated.kind, IN_FLIGHT_MAX, rate=max(1.0, round(operations_per_s / 2)))
