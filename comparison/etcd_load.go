@@ -10,6 +10,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -24,7 +26,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/clientv3"
-	"go.etcd.io/etcd/pkg/transport"
 )
 
 const (
@@ -80,12 +81,17 @@ func main() {
 	size := flag.Int("size", 128, "bytes of a value")
 	flag.Parse()
 
-	tls, err := transport.TLSInfo{CertFile: *certificate, KeyFile: *key, TrustedCAFile: *ca}.ClientConfig()
+	pair, err := tls.LoadX509KeyPair(*certificate, *key)
 	must(err)
+	authority, err := os.ReadFile(*ca)
+	must(err)
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(authority)
+	secured := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: trusted, MinVersion: tls.VersionTLS12}
 	clients := make([]*clientv3.Client, *connections)
 	for i := range clients {
 		clients[i], err = clientv3.New(clientv3.Config{
-			Endpoints: strings.Split(*endpoints, ","), DialTimeout: 10 * time.Second, TLS: tls,
+			Endpoints: strings.Split(*endpoints, ","), DialTimeout: 10 * time.Second, TLS: secured,
 		})
 		must(err)
 		defer clients[i].Close()

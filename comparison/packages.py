@@ -21,11 +21,8 @@ WANTED = ("etcd-server", "etcd-client", "golang-go", "golang-etcd-server-dev")
 UNPACKED = ("etcd-", "golang-")
 """Beginnings of the names of packages that are needed; what else they depend on is for running a service."""
 SOURCE = Path(__file__).parent / "etcd_load.go"
-IMPORTS_OF_35 = {
-    "go.etcd.io/etcd/clientv3": "go.etcd.io/etcd/client/v3",
-    "go.etcd.io/etcd/pkg/transport": "go.etcd.io/etcd/client/pkg/v3/transport",
-}
-"""Where the libraries of etcd 3.5 (Debian 13) have what etcd 3.4 (Debian 12) has elsewhere."""
+LIBRARY, LIBRARY_OF_35 = "go.etcd.io/etcd/clientv3", "go.etcd.io/etcd/client/v3"
+"""Where etcd 3.4 (Debian 12) has its client library, and where 3.5 (Debian 13) has it."""
 LISTS_HINT = "apt-get update (as root) fetches the lists of packages"
 
 Tell = Callable[[str], None]
@@ -109,9 +106,8 @@ def build(root: Path, scratch: Path, program: Path) -> None:
     sources = root / "usr" / "share" / "gocode"
     scratch.mkdir()
     text = SOURCE.read_text()
-    for old, new in IMPORTS_OF_35.items():
-        if not (sources / "src" / old).is_dir():
-            text = text.replace(f'"{old}"', f'"{new}"')
+    if not (sources / "src" / LIBRARY).is_dir():
+        text = text.replace(f'"{LIBRARY}"', f'clientv3 "{LIBRARY_OF_35}"')
     (scratch / "main.go").write_text(text)
     environment = {
         "PATH": os.defpath,
