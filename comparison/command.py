@@ -106,7 +106,7 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     filesystem = filesystem_of(directory, Path("/proc/self/mounts").read_text())
     kinds = ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else [])]
     usually_s = pairs * sum(plan.turn_s(kind) for kind in kinds)
-    tell(f"{pairs} x {len(kinds)} turns, usually {usually_s / 60:.0f} minutes, and {TOOLS_S} s more the first time.")
+    tell(f"{pairs} x {len(kinds)} turns: usually {usually_s:.0f} s, and {TOOLS_S} s more the first time.")
     tools = packages.ensure(directory / "tools", tell)
     systems: list[System] = [Bftnode(), Etcd(tools)]
     if asked.etcd_4:

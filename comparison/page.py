@@ -28,6 +28,8 @@ WORDS = {
     "alone": "each signed alone",
 }
 MARK = 4.5
+EVEN = (0.95, 1.05)
+"""Ratios that are nobody's win: neighbouring turns differ by more."""
 
 
 class Point(NamedTuple):
@@ -86,13 +88,11 @@ def _lead(results: Results) -> str:
     for row in rows(results):
         for other, against in zip(rest, row.against, strict=True):
             if row.quantity.headline and against is not None:
-                better = row.quantity.better
-                won = (against.median < 1) if better == "less" else (against.median > 1)
+                better, median = row.quantity.better, against.median
+                side = "won" if (median < 1) == (better == "less") else "lost"
+                side = "even" if EVEN[0] <= median <= EVEN[1] else side
                 about = f"{row.quantity.headline}, {ours.name} / {other.name}: {better} is better"
-                tiles.append(
-                    f'<li class="{"won" if won else "lost"}"><b>{significant(against.median)}\u2009x</b>'
-                    f"<span>{escape(about)}</span></li>"
-                )
+                tiles.append(f'<li class="{side}"><b>{significant(median)}\u2009x</b><span>{escape(about)}</span></li>')
     return f'<ul class="tiles">{"".join(tiles)}</ul>' if tiles else ""
 
 

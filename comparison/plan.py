@@ -23,8 +23,8 @@ CALLERS_ALONE = 64
 KILL_RATE = 1000.0
 """Operations a second, an open loop: in a closed one all callers soon wait for operations that went down with etcd's
 leader (it tells them after 7 s), and nobody is left to see that the next one commits."""
-IN_FLIGHT_MAX = 2000
-"""Of an open loop. What is due beyond it waits, and its waiting counts."""
+IN_FLIGHT_MAX = 1000
+"""Of an open loop, whichever the system. What is due beyond it waits, and its waiting counts."""
 
 CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
     "bftnode": {"coalesced": (16, 64, 256, 1024, 4096), "many": (1, 4, 16), "alone": (16, 64, 256)},

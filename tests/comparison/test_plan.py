@@ -46,7 +46,7 @@ def test_saturation_is_the_best_point_of_all_turns() -> None:
 
 def test_half_of_a_saturation_is_an_open_loop() -> None:
     """At a whole number of operations a second, never none."""
-    assert half(Load("put", 512), 5001.0) == Load("put", 2000, rate=2500)
+    assert half(Load("put", 512), 5001.0) == Load("put", 1000, rate=2500)
     assert half(Load("put", 1), 0.5).rate == 1
 
 
