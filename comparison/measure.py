@@ -24,9 +24,8 @@ start, its warm-up and its last words are not what an operation costs."""
 Tell = Callable[[str], None]
 
 
-def take_turn(system: System, plan: Plan, path: Path, before: Sequence[Turn], tell: Tell) -> Turn:
-    """`path` is an empty directory; `before` are the earlier turns of this system. Raises Failed."""
-    turn = Turn(system.name)
+def take_turn(turn: Turn, system: System, plan: Plan, path: Path, before: Sequence[Turn], tell: Tell) -> None:
+    """Fill an empty turn. `path` is an empty directory; `before` are earlier turns of this system. Raises Failed."""
     running = system.start(path)
     try:
         for load in plan.curve(system.kind):
@@ -46,7 +45,6 @@ def take_turn(system: System, plan: Plan, path: Path, before: Sequence[Turn], te
             tell(f"kill -9 of the leader: {turn.outage.seconds:.2f} s to the next commit, {turn.outage.lost} lost")
     finally:
         running.close()
-    return turn
 
 
 def _measure(running: Running, load: Load, seconds: float, path: Path, turn: Turn, tell: Tell) -> Measured:

@@ -45,8 +45,8 @@ FIXED: Mapping[str, Mapping[str, Load]] = {
     "etcd": {"T2": Load("put", CALLERS_ALONE), "T3": Load("put", 1)},
 }
 
-START_S = 4.0
-"""What making, starting and ending a cluster usually takes."""
+START_S = 6.0
+"""What a calibration, and making, starting and ending a cluster usually take."""
 AROUND_S = 1.0
 """What a load takes beside warm-up and duration: starting the generator, waiting for what was begun."""
 KILL_S = 17.0

@@ -24,6 +24,7 @@ class Turn:
     """One system's, with a cluster of its own that began empty."""
 
     system: str
+    calibration: Calibration  # just before it
     curve: list[Measured] = field(default_factory=list)
     rows: dict[str, Measured] = field(default_factory=dict)  # by the names in plan.py
     outage: Outage | None = None
@@ -33,9 +34,8 @@ class Turn:
 
 @dataclass(slots=True)
 class Pair:
-    """A turn of every system, and what the machine could do in that minute."""
+    """A turn of every system, neighbours in time."""
 
-    calibration: Calibration
     turns: dict[str, Turn] = field(default_factory=dict)
 
 

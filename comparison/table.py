@@ -152,7 +152,7 @@ def ratio(one: Spread | None) -> str:
 
 def machine_rows(results: Results) -> list[tuple[str, Spread, int]]:
     """The calibration, a line each."""
-    calibrations = [pair.calibration for pair in results.pairs]
+    calibrations = [turn.calibration for turn in turns(results)]
     lines: list[tuple[str, Sequence[float | None], int]] = [
         ("Ed25519 verifications a second, one core", [one.verifications_per_s for one in calibrations], 0),
         ("synced writes of 4 kB a second", [one.synced_writes_per_s for one in calibrations], 0),
@@ -163,20 +163,24 @@ def machine_rows(results: Results) -> list[tuple[str, Spread, int]]:
     return [(text, found, digits) for text, values, digits in lines if (found := spread(values)) is not None]
 
 
-def others(results: Results) -> list[float]:
-    turns = [turn for pair in results.pairs for turn in pair.turns.values()]
-    return [one.others for turn in turns for one in [*turn.curve, *turn.rows.values()] if one.others is not None]
+def turns(results: Results) -> list[Turn]:
+    return [turn for pair in results.pairs for turn in pair.turns.values()]
+
+
+def others(results: Results) -> list[float | None]:
+    return [one.others for turn in turns(results) for one in [*turn.curve, *turn.rows.values()]]
 
 
 def bounds(results: Results) -> list[float | None]:
     """Cores / (n x verify + sign): every member checks every client's signature, and the client makes it."""
-    n, ours = results.systems[0].members, results.systems[0].name
-    return [
-        results.cores / (n / pair.calibration.verifications_per_s + 1 / pair.calibration.signatures_per_s)
-        if ours in pair.turns and "T2" in pair.turns[ours].rows
-        else None
-        for pair in results.pairs
-    ]
+    ours = results.systems[0]
+
+    def bound(turn: Turn) -> float | None:
+        can = turn.calibration
+        each_s = ours.members / can.verifications_per_s + 1 / can.signatures_per_s
+        return results.cores / each_s if "T2" in turn.rows else None
+
+    return results.values(ours.name, bound)
 
 
 def parts_of_bound(results: Results) -> list[float | None]:
@@ -186,8 +190,7 @@ def parts_of_bound(results: Results) -> list[float | None]:
 
 
 def failures(results: Results) -> int:
-    turns = [turn for pair in results.pairs for turn in pair.turns.values()]
-    return sum(one.report.failures for turn in turns for one in [*turn.curve, *turn.rows.values()])
+    return sum(one.report.failures for turn in turns(results) for one in [*turn.curve, *turn.rows.values()])
 
 
 def order(results: Results) -> str:
@@ -240,6 +243,7 @@ def markdown(results: Results) -> str:
 def pair_by_pair(results: Results) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: what each pair gave, so that anyone sees how far the machine swings."""
     quantities: list[tuple[str, int, Get]] = [
+        ("verifications/s", 0, lambda turn: turn.calibration.verifications_per_s),
         ("T1 op/s", 0, pace("T1")),
         ("batches op/s", 0, pace(BATCHED)),
         ("T2 op/s", 0, pace("T2")),
@@ -253,11 +257,11 @@ def pair_by_pair(results: Results) -> tuple[list[str], list[list[str]]]:
         for one in results.systems
     ]
     columns = [column for column in columns if any(value is not None for value in column[2])]
-    heads = ["pair", "verifications/s", *(text for text, _, _ in columns)]
+    heads = ["pair", *(text for text, _, _ in columns)]
     body = []
-    for i, pair in enumerate(results.pairs):
+    for i in range(len(results.pairs)):
         cells = ["-" if (value := values[i]) is None else number(value, digits) for _, digits, values in columns]
-        body.append([str(i + 1), number(pair.calibration.verifications_per_s, 0), *cells])
+        body.append([str(i + 1), *cells])
     return heads, body
 
 

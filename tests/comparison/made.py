@@ -18,10 +18,15 @@ def measured(load: Load, pace: float, median_ms: float, cpu_us: float | None = 1
     return Measured(load, report, cpu_us, 0.25)
 
 
+def calibration(factor: float) -> Calibration:
+    return Calibration(20_000 * factor, 50_000 * factor, 5_000.0)
+
+
 def ours(factor: float) -> Turn:
     """A turn of bftnode on a machine that is so many times as fast."""
     return Turn(
         system="bftnode",
+        calibration=calibration(factor),
         curve=[
             measured(Load("coalesced", 64), 10_000 * factor, 8 / factor),
             measured(Load("coalesced", 1024), 40_000 * factor, 30 / factor),
@@ -43,6 +48,7 @@ def ours(factor: float) -> Turn:
 def theirs(factor: float, name: str = "etcd") -> Turn:
     return Turn(
         system=name,
+        calibration=calibration(factor),
         curve=[
             measured(Load("put", 64), 4_000 * factor, 12 / factor),
             measured(Load("put", 512), 5_000 * factor, 80 / factor),
@@ -78,6 +84,5 @@ def results() -> Results:
         systems=[BFTNODE, ETCD],
     )
     for factor in (1.0, 0.5):
-        calibration = Calibration(20_000 * factor, 50_000 * factor, 5_000.0)
-        made.pairs.append(Pair(calibration, {"bftnode": ours(factor), "etcd": theirs(factor)}))
+        made.pairs.append(Pair({"bftnode": ours(factor), "etcd": theirs(factor)}))
     return made

@@ -2,7 +2,7 @@
 
 from comparison.results import Spread, Turn, ratios, spread
 from comparison.table import bounds, cell, markdown, pair_by_pair, parts_of_bound, ratio, rows
-from tests.comparison.made import ETCD_OF_4, results, theirs
+from tests.comparison.made import ETCD_OF_4, calibration, results, theirs
 
 
 def line_of(text: str, words: str) -> str:
@@ -61,8 +61,8 @@ def test_what_was_not_measured_is_not_there() -> None:
     assert {row.quantity.ours for row in rows(made)} == {"T3"}
     assert "signatures alone" not in markdown(made)
     heads, body = pair_by_pair(made)
-    assert heads == ["pair", "verifications/s", "bftnode T3 ms", "etcd T3 ms"]
-    assert body[0] == ["1", "20,000", "5.00", "1.00"]
+    assert heads == ["pair", "bftnode verifications/s", "etcd verifications/s", "bftnode T3 ms", "etcd T3 ms"]
+    assert body[0] == ["1", "20,000", "20,000", "5.00", "1.00"]
 
 
 def test_a_second_other_has_columns_of_its_own() -> None:
@@ -70,11 +70,11 @@ def test_a_second_other_has_columns_of_its_own() -> None:
     made = results()
     made.systems.append(ETCD_OF_4)
     made.pairs[0].turns[ETCD_OF_4.name] = theirs(0.5, ETCD_OF_4.name)
-    made.pairs[1].turns[ETCD_OF_4.name] = Turn(ETCD_OF_4.name)
+    made.pairs[1].turns[ETCD_OF_4.name] = Turn(ETCD_OF_4.name, calibration(1.0))
     text = markdown(made)
     assert line_of(text, "callers' own").endswith("| 8.00 x | 16.0 x |")
     assert "bftnode / etcd of 4" in text
-    assert {len(line.split(" | ")) for line in text.splitlines() if line.startswith("| ")} <= {2, 7, 20}
+    assert {len(line.split(" | ")) for line in text.splitlines() if line.startswith("| ")} <= {2, 7, 22}
 
 
 def test_words_for_numbers() -> None:

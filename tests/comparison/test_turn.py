@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from comparison.calibration import Calibration
 from comparison.failures import Failed
 from comparison.loads import Load
 from comparison.measure import take_turn
 from comparison.plan import Plan
 from comparison.processes import Members
+from comparison.results import Turn
 from comparison.systems import Running, System
 
 MEMBER = "import signal; print('a member', flush=True); signal.pause()"
@@ -77,6 +79,10 @@ class Toy(System):
         return self.running
 
 
+def empty() -> Turn:
+    return Turn("toy", Calibration(1.0, 1.0, 1.0))
+
+
 def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
@@ -94,7 +100,8 @@ def plan(topic: str, seconds: float = 0.1) -> Plan:
 def test_a_turn_measures_and_ends(tmp_path: Path) -> None:
     """A generator that takes a whole core for 1,000 operations a second costs some 1,000 us of CPU each."""
     toy = Toy()
-    turn = take_turn(toy, plan("T3", seconds=1.2), tmp_path, [], print)
+    turn = empty()
+    take_turn(turn, toy, plan("T3", seconds=1.2), tmp_path, [], print)
     check_all_gone(toy)
     measured = turn.rows["T3"]
     assert measured.report.operations == turn.operations == 1000
@@ -107,7 +114,8 @@ def test_a_turn_measures_and_ends(tmp_path: Path) -> None:
 def test_half_of_the_saturation_is_asked_for(tmp_path: Path) -> None:
     """T4 measures the curve and the saturation first."""
     toy = Toy()
-    turn = take_turn(toy, plan("T4"), tmp_path, [], print)
+    turn = empty()
+    take_turn(turn, toy, plan("T4"), tmp_path, [], print)
     check_all_gone(toy)
     assert len(turn.curve) == 3
     assert turn.rows["T4"].load.rate == 500
@@ -119,7 +127,8 @@ def test_the_leader_is_killed(tmp_path: Path) -> None:
     """It and no other; the others are ended afterwards."""
     toy = Toy()
     seen: list[str] = []
-    turn = take_turn(toy, plan("T5"), tmp_path, [], seen.append)
+    turn = empty()
+    take_turn(turn, toy, plan("T5"), tmp_path, [], seen.append)
     check_all_gone(toy)
     assert turn.outage is not None
     assert turn.outage.seconds > 1
@@ -132,7 +141,7 @@ def test_a_generator_that_fails_ends_the_turn(tmp_path: Path) -> None:
     """With what it said."""
     toy = Toy("import sys; sys.exit('the cluster refuses')")
     with pytest.raises(Failed, match=r"code 1:\n  the cluster refuses"):
-        take_turn(toy, plan("T3"), tmp_path, [], print)
+        take_turn(empty(), toy, plan("T3"), tmp_path, [], print)
     check_all_gone(toy)
 
 
@@ -140,7 +149,7 @@ def test_a_member_that_ends_by_itself_ends_the_turn(tmp_path: Path) -> None:
     """A cluster of two would be measured as if it were three."""
     toy = Toy(member="print('cannot go on')")
     with pytest.raises(Failed, match="short has ended with code 0"):
-        take_turn(toy, plan("T3"), tmp_path, [], print)
+        take_turn(empty(), toy, plan("T3"), tmp_path, [], print)
     check_all_gone(toy)
 
 
@@ -152,5 +161,5 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a turn: members and generator are gone."""
     toy = Toy()
     with pytest.raises(KeyboardInterrupt):
-        take_turn(toy, plan("T3"), tmp_path, [], interrupting)
+        take_turn(empty(), toy, plan("T3"), tmp_path, [], interrupting)
     check_all_gone(toy)
