@@ -40,7 +40,8 @@ class Etcd(System):
         return (
             f"Debian's etcd-server {self._tools.versions['etcd-server']}: `etcd {flags}`. Load: "
             f"`comparison/etcd_load.go`, etcd's clientv3 {self._tools.versions['golang-etcd-server-dev']} over gRPC, "
-            f"Go {self._tools.compiler}, one client with a connection to every member"
+            f"Go {self._tools.compiler}, one client with a connection to every member; batches "
+            "are transactions of 128 puts, the most that a member's default allows, all or nothing"
         )
 
     def start(self, path: Path) -> Running:

@@ -1,10 +1,10 @@
 // Load on an etcd cluster with etcd's own client, and a report with the names of `bftnode bench --json`.
 //
-// Closed loop: so many callers, each waits for its own put, or transaction of so many puts (-batch). Open loop (-rate): puts are due at a steady pace whatever
-// happened to those before, and each one's latency counts from when it was due, so a stall is seen by every operation
-// that came while it lasted. The warm-up, a closed loop, is left out; what was begun is waited for. Like bftnode's bench, one random
-// value goes under keys that all differ. Each connection is a client that knows all endpoints and takes them in turn,
-// as the library does by default.
+// Closed loop: so many callers, each waits for its own put, or transaction of so many puts (-batch). Open loop
+// (-rate): puts are due at a steady pace whatever happened to those before, and each one's latency counts from when it
+// was due, so a stall is seen by every operation that came while it lasted. The warm-up, a closed loop, is left out;
+// what was begun is waited for. Like bftnode's bench, one random value goes under keys that all differ. Each
+// connection is a client that knows all endpoints and takes them in turn, as the library does by default.
 package main
 
 import (

@@ -18,7 +18,7 @@ TEMPLATE = Path(__file__).parent / "page.html"
 
 WIDTH, HEIGHT = 560.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 18.0, 16.0, 46.0
-HUES = ("a", "b", "c", "d", "e", "f")
+HUES = ("a", "b", "c", "d", "e", "f", "g")
 """Classes of the page's style, a colour each; of more series the colours come again, the labels do not."""
 WORDS = {
     "put": "callers' own operations",
@@ -82,17 +82,17 @@ def _code(text: str) -> str:
 
 
 def _lead(results: Results) -> str:
-    """The ratios that are answers; nothing that is not in the table."""
-    ours, *rest = results.systems
+    """The ratios to the first other that are answers; nothing that is not in the table."""
+    ours, other = results.systems[:2]
     tiles = []
     for row in rows(results):
-        for other, against in zip(rest, row.against, strict=True):
-            if row.quantity.headline and against is not None:
-                better, median = row.quantity.better, against.median
-                side = "won" if (median < 1) == (better == "less") else "lost"
-                side = "even" if EVEN[0] <= median <= EVEN[1] else side
-                about = f"{row.quantity.headline}, {ours.name} / {other.name}: {better} is better"
-                tiles.append(f'<li class="{side}"><b>{significant(median)}\u2009x</b><span>{escape(about)}</span></li>')
+        against = row.against[0]
+        if row.quantity.headline and against is not None:
+            better, median = row.quantity.better, against.median
+            side = "won" if (median < 1) == (better == "less") else "lost"
+            side = "even" if EVEN[0] <= median <= EVEN[1] else side
+            about = f"{row.quantity.headline}, {ours.name} / {other.name}: {better} is better"
+            tiles.append(f'<li class="{side}"><b>{significant(median)}\u2009x</b><span>{escape(about)}</span></li>')
     return f'<ul class="tiles">{"".join(tiles)}</ul>' if tiles else ""
 
 
@@ -107,7 +107,7 @@ def _table(results: Results) -> str:
             lines.append(f'<tr class="topic"><th colspan="{span - 1}">{about}</th></tr>')
         digits = row.quantity.digits
         cells = "".join(_spread_cell(one, digits, note) for one, note in zip(row.cells, row.notes, strict=True))
-        against = "".join(f"<td>{_small(ratio(one))}</td>" for one in row.against)
+        against = "".join(f'<td class="ratio">{_small(ratio(one))}</td>' for one in row.against)
         lines.append(f"<tr><th>{escape(row.text)}</th>{cells}{against}</tr>")
     return f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 

@@ -8,7 +8,7 @@ from comparison.loads import WARM_UP_S, Kind, Load
 from comparison.results import Turn
 
 TOPICS = {
-    "T1": "saturated",
+    "T1": "saturated: by many callers with an operation each, and by batches (submit_many; etcd's transactions)",
     "T2": "64 callers, each operation in a signed envelope of its own",
     "T3": "one caller, one operation at a time",
     "T4": "open loop at half of one's own saturation",
