@@ -115,6 +115,7 @@ BEHAVIOURS = frozenset(
         "other cluster",
         "old epoch",
         "framer",
+        "fork forger",
         "decisive vote",
         "hidden certificate",
         "late equivocator",
