@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "the directory, not installed.\nThe machine should have nothing else to do.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--pairs", type=int, default=5, metavar="N", help="turns of each system (default 5)")
+    made.add_argument("--pairs", type=pairs_of, default=5, metavar="N", help="turns of each system (default 5)")
     made.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="of each window (default 10, at least 2)"
     )
@@ -87,6 +87,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def pairs_of(text: str) -> int:
+    """Raises argparse.ArgumentTypeError for what is no number of turns."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a number from 1 on")
+    return int(text)
+
+
 def topics_of(text: str) -> frozenset[str]:
     """Raises argparse.ArgumentTypeError naming what is none."""
     chosen = frozenset(text.upper().split(","))
@@ -102,7 +109,7 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     def tell(text: str) -> None:
         print(f"[{time.monotonic() - began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
-    pairs = 1 if asked.quick else max(1, asked.pairs)
+    pairs = 1 if asked.quick else asked.pairs
     seconds = QUICK_SECONDS if asked.quick else max(SECONDS_MIN, asked.seconds)
     plan = Plan(asked.only, seconds, max(1.0, seconds / 2), asked.quick)
     asked.directory.mkdir(parents=True, exist_ok=True)

@@ -57,3 +57,11 @@ def test_options() -> None:
         topics_of("T1,T9")
     asked = parser().parse_args(["--pairs", "3", "--only", "T5", "--etcd-4"])
     assert (asked.pairs, asked.only, asked.etcd_4, asked.quick) == (3, {"T5"}, True, False)
+
+
+@pytest.mark.parametrize("words", [("--pairs", "0"), ("--pairs", "two"), ("--only", "T9")])
+def test_what_cannot_be_measured_is_refused_at_once(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is fetched or started, with the word that is wrong."""
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    assert words[1] in capsys.readouterr().err
