@@ -35,8 +35,11 @@ class Scenario(NamedTuple):
 
 
 def played() -> Iterator[tuple[str, str]]:
-    """(id, scenario) of all that were played in this process, to their end, without a violation (coverage.py)."""
+    """(id, scenario) of all here that were played in this process, to their end, without a violation (coverage.py)."""
+    known = names()
     for name, covers in _played.items():
+        if name not in known:
+            continue  # a file of somebody's own
         for fault in covers:
             yield fault, f"scenario {name}"
 
