@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 from comparison import certificates
@@ -44,14 +43,8 @@ class Etcd(System):
             "are transactions of 128 puts, the most that a member's default allows, all or nothing"
         )
 
-    def start(self, path: Path) -> Running:
-        running = RunningEtcd(self._tools, self.count, path)
-        try:
-            running.begin()
-        except BaseException:
-            running.close()
-            raise
-        return running
+    def create(self, path: Path) -> Running:
+        return RunningEtcd(self._tools, self.count, path)
 
 
 class RunningEtcd(Running):
@@ -75,12 +68,7 @@ class RunningEtcd(Running):
         """Start the members and wait until every one is healthy, which takes a leader."""
         for name, flags in self._flags.items():
             self.members.start(name, [str(self._tools.etcd), *flags])
-        deadline = time.monotonic() + START_S
-        while self._ctl("endpoint", "health").returncode:
-            self.members.check()
-            if time.monotonic() > deadline:
-                raise Failed(f"etcd is not up after {START_S:.0f} s; its last words:\n{self.members.last_words()}")
-            time.sleep(0.1)
+        self.members.until(lambda: not self._ctl("endpoint", "health").returncode, START_S)
 
     def load_command(self, load: Load, duration_s: float) -> list[str]:
         rate = [] if load.rate is None else [f"-rate={load.rate}"]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import bftnode
@@ -36,14 +35,8 @@ class Bftnode(System):
             "that `bftnode init` writes. Load: `bftnode bench`, one client with a connection to every member"
         )
 
-    def start(self, path: Path) -> Running:
-        running = RunningMembers(path)
-        try:
-            running.begin()
-        except BaseException:
-            running.close()
-            raise
-        return running
+    def create(self, path: Path) -> Running:
+        return RunningMembers(path)
 
 
 class RunningMembers(Running):
@@ -70,12 +63,7 @@ class RunningMembers(Running):
         """Start the members and wait until each is linked with all others."""
         for name in self._names:
             self.members.start(name, [*BFTNODE, "run", "--home", str(self._path / name)])
-        deadline = time.monotonic() + START_S
-        while not linked(self._status()):
-            self.members.check()
-            if time.monotonic() > deadline:
-                raise Failed(f"bftnode is not up after {START_S:.0f} s; last words:\n{self.members.last_words()}")
-            time.sleep(0.05)
+        self.members.until(lambda: linked(self._status()), START_S)
 
     def load_command(self, load: Load, duration_s: float) -> list[str]:
         command = [*BFTNODE, "bench", "--json", "--home", str(self._client), "--mode", load.kind]

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 END_S = 15.0
 """How long a member may take to end after SIGTERM; then it is killed."""
 LAST_LINES = 5
+POLL_S = 0.1
+"""Between two questions to members that start."""
 
 
 class Members:
@@ -48,6 +50,16 @@ class Members:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 raise Failed(f"{name} has ended with code {process.returncode}; its last words:\n{self.last_words()}")
+
+    def until(self, ready: Callable[[], bool], within_s: float) -> None:
+        """Wait until they are ready. Raises Failed when one of them ends, or time is up."""
+        deadline = time.monotonic() + within_s
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                names = ", ".join(self._processes)
+                raise Failed(f"{names} are not up after {within_s:.0f} s; their last words:\n{self.last_words()}")
+            time.sleep(POLL_S)
 
     def last_words(self) -> str:
         lines = []

@@ -16,6 +16,10 @@ class Running(ABC):
     members: Members
 
     @abstractmethod
+    def begin(self) -> None:
+        """Start the members and wait until operations can be sent. Raises Failed."""
+
+    @abstractmethod
     def load_command(self, load: Load, duration_s: float) -> list[str]:
         """A process of its own that loads the system so and prints a report as JSON."""
 
@@ -50,5 +54,15 @@ class System(ABC):
         """How a member is started and its load made, for whoever wants to know; a line of markdown."""
 
     @abstractmethod
+    def create(self, path: Path) -> Running:
+        """Members with their data under `path`, which is there and empty; none runs yet."""
+
     def start(self, path: Path) -> Running:
-        """Members with their data under `path`, which is there and empty; ready for operations. Raises Failed."""
+        """The same, ready for operations. Raises Failed."""
+        running = self.create(path)
+        try:
+            running.begin()
+        except BaseException:
+            running.close()
+            raise
+        return running

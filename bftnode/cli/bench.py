@@ -9,7 +9,6 @@ charged with the waiting that it causes (coordinated omission). Percentiles are 
 
 import math
 import secrets
-import time
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -169,13 +168,13 @@ async def run_load(client: Client, load: Load, tell: Callable[[str], None] | Non
         warm_up = replace(warm_up, duration_s=60.0, operations=min(WARM_UP_OPERATIONS, load.operations))
     number = await _phase(client, warm_up, Tally(), 0)
     tally = Tally()
-    began = time.perf_counter()
+    began = trio.current_time()
     async with trio.open_nursery() as nursery:
         if tell is not None:
             nursery.start_soon(_progress, tally, tell)
         await _phase(client, load, tally, number)
         nursery.cancel_scope.cancel()
-    elapsed_s = time.perf_counter() - began
+    elapsed_s = trio.current_time() - began
     if tally.full and tell is not None:
         tell(f"ended at {SAMPLES_MAX} operations: their latencies are all that is kept")
     return tally, elapsed_s
@@ -196,7 +195,7 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
     submit = _way_of(client, load.mode)
     number = first_number
     last = math.inf if load.operations is None else first_number + load.operations
-    began = time.perf_counter()
+    began = trio.current_time()
     deadline = began + (load.duration_s if load.operations is None else math.inf)
 
     async def caller() -> None:
@@ -204,12 +203,12 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
         while number < last and not tally.full:
             count = int(min(load.batch, last - number))
             # In an open loop the next one's turn, which may be long past: then its waiting has begun.
-            due = time.perf_counter() if load.rate is None else began + (number - first_number) / load.rate
+            due = trio.current_time() if load.rate is None else began + (number - first_number) / load.rate
             if due >= deadline:
                 break
             operations = [load.make(number + i) for i in range(count)]
             number += count
-            if (early_s := due - time.perf_counter()) > 0:
+            if (early_s := due - trio.current_time()) > 0:
                 await trio.sleep(early_s)
             try:
                 results = await submit(operations)
@@ -218,7 +217,7 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
             except OutcomeUnknown:
                 tally.unknown += count
             else:
-                latency_s = time.perf_counter() - due
+                latency_s = trio.current_time() - due
                 for result in results:
                     if result.code:
                         tally.failed(result.code)

@@ -380,25 +380,14 @@ class Agreement:
         follow it would be to merge silently (faults.md X02), and where I have cast COMMIT, to look like a liar.
         """
         mine, highest, decided = self.last_commit, self._position.highest, self.decided
-        if decided is not None and self._is_elsewhere(path, decided.seq, decided.block):
+        if decided is not None and self._chain.is_elsewhere(path, decided.seq, decided.block):
             return f"height {decided.seq} is committed twice, differently"
-        if certificate.view <= mine.view and self._is_elsewhere(path, mine.seq, mine.block):
+        if certificate.view <= mine.view and self._chain.is_elsewhere(path, mine.seq, mine.block):
             return f"another block than the one that I voted to commit at height {mine.seq} is committed"
         if highest is not None and highest.phase == PREPARE and certificate.view <= highest.view:
-            if self._is_elsewhere(path, highest.seq, highest.block):
+            if self._chain.is_elsewhere(path, highest.seq, highest.block):
                 return f"another block than the one that a quorum prepared at height {highest.seq} is committed"
         return None
-
-    def _is_elsewhere(self, path: list[Entry], seq: int, block: bytes) -> bool:
-        """Whether this block, above the log, is known to be of another branch than `path`."""
-        if seq <= self._chain.height:
-            return False
-        if seq <= path[-1].block.seq:
-            return path[seq - path[0].block.seq].block.hash != block
-        at = self._chain.get(block)
-        while at is not None and at.block.seq > path[-1].block.seq:
-            at = self._chain.get(at.block.parent)
-        return at is not None and at.block.hash != path[-1].block.hash
 
     def _follow_head(self) -> None:
         """The tip never contradicts what is committed (docs/protocol.md, "Normal case")."""

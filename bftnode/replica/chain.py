@@ -128,6 +128,17 @@ class Chain:
             entry = self._blocks.get(entry.block.parent)
         return entry is not None and entry.block.parent != self.head.block.hash
 
+    def is_elsewhere(self, path: list[Entry], seq: int, block: bytes) -> bool:
+        """Whether this block, above the log, is known to be of another branch than `path`."""
+        if seq <= self.height:
+            return False
+        if seq <= path[-1].block.seq:
+            return path[seq - path[0].block.seq].block.hash != block
+        at = self.get(block)
+        while at is not None and at.block.seq > path[-1].block.seq:
+            at = self.get(at.block.parent)
+        return at is not None and at.block.hash != path[-1].block.hash
+
     def connect(self, path: list[Entry], seq: int) -> None:
         """Compute the frontiers along a path from the head to height `seq`; it must say of the log what is true.
 

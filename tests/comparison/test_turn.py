@@ -35,13 +35,20 @@ REPORT = {
 
 
 class RunningToy(Running):
-    def __init__(self, path: Path, generator: str) -> None:
+    def __init__(self, path: Path, generator: str, one_more: str | None) -> None:
         self.members = Members(path)
         self.closed = False
         self.asked: list[Load] = []
+        self.pids: dict[str, int] = {}
         self._generator = generator
+        self._one_more = one_more
+
+    def begin(self) -> None:
         for i in range(3):
             self.members.start(f"toy{i}", [sys.executable, "-c", MEMBER])
+        if self._one_more is not None:
+            self.members.start("short", [sys.executable, "-c", self._one_more])
+        self.pids = dict(self.members.pids)
 
     def load_command(self, load: Load, duration_s: float) -> list[str]:
         self.asked.append(load)
@@ -71,11 +78,13 @@ class Toy(System):
         self._member = member  # one more
         self.running: RunningToy | None = None
 
-    def start(self, path: Path) -> Running:
-        self.running = RunningToy(path, self._generator)
-        if self._member is not None:
-            self.running.members.start("short", [sys.executable, "-c", self._member])
-        self.pids = dict(self.running.members.pids)
+    @property
+    def pids(self) -> dict[str, int]:
+        assert self.running is not None, "created"
+        return self.running.pids
+
+    def create(self, path: Path) -> Running:
+        self.running = RunningToy(path, self._generator, self._member)
         return self.running
 
 
@@ -163,3 +172,15 @@ def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         take_turn(empty(), toy, plan("T3"), tmp_path, [], interrupting)
     check_all_gone(toy)
+
+
+def test_members_that_never_are_ready_are_given_up(tmp_path: Path) -> None:
+    """With their last words; and one that ends before is no reason to wait."""
+    members = Members(tmp_path)
+    try:
+        members.start("slow", [sys.executable, "-c", MEMBER])
+        with pytest.raises(Failed, match="slow are not up after 0 s"):
+            members.until(lambda: False, 0.0)
+        members.until(lambda: True, 0.0)
+    finally:
+        members.close()
