@@ -5,13 +5,18 @@ time measured. In a closed loop each caller asks again when it has its result, s
 less, and latency is from the call to its result, waiting for room included. In an open loop (`--rate`) operations are
 due at even times whatever becomes of those before, and latency is from when one was due: a cluster that falls behind is
 charged with the waiting that it causes (coordinated omission). Percentiles are of every operation, not of a sample.
+
+Where each operation is signed alone, callers sign by turns with many client keys (keyring.py), over the connections of
+one client: nodes verify, number and admit each envelope by its own key, as if so many clients had sent it.
 """
 
 import math
 import secrets
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import click
@@ -20,9 +25,10 @@ import trio
 from bftnode.apps import kv, log
 from bftnode.cli.cluster import Access, access_options, refused_by
 from bftnode.cli.errors import FAILURE, CommandFailed
+from bftnode.cli.keyring import KEYS_MAX, admit, keyring
 from bftnode.cli.options import example
 from bftnode.cli.output import note, print_fields, print_json
-from bftnode.client.client import Client
+from bftnode.client.client import Client, Signatory
 from bftnode.client.operations import application_operation
 from bftnode.client.options import Options
 from bftnode.client.outcomes import OutcomeUnknown
@@ -30,6 +36,9 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.results import OperationResult
 
 Mode = Literal["coalesced", "alone", "many", "single"]
+
+KEYS = 64
+"""Keys that sign in turn: enough that no key's nonces are what is measured."""
 
 WARM_UP_S = 1.0
 WARM_UP_OPERATIONS = 100
@@ -73,6 +82,7 @@ class Load:
     make: Callable[[int], bytes]  # the number of an operation -> its bytes
     batch: int = 1  # operations of one call, where the mode is `many`
     rate: float | None = None  # operations a second, whatever the cluster does; None: as fast as it answers
+    signatories: tuple[Signatory, ...] = ()  # who signs, where the mode is `alone`; none: the client itself
 
     @property
     def in_flight(self) -> int:
@@ -85,6 +95,7 @@ class Load:
         "bftnode bench --duration 10 --callers 64 --home demo/client",
         "bftnode bench --mode single --operations 500 --home demo/client --json",
         "bftnode bench --rate 2000 --callers 500 --home demo/client",
+        "bftnode bench --mode alone --keys 64 --depth 16 --home demo/client",
     )
 )
 @click.option("--duration", type=click.FloatRange(min=0.1), default=10.0, show_default=True, metavar="SECONDS")
@@ -101,6 +112,14 @@ class Load:
 )
 @click.option("--batch", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="Of mode many.")
 @click.option(
+    "--keys",
+    type=click.IntRange(1, KEYS_MAX),
+    default=KEYS,
+    show_default=True,
+    help="Of mode alone: callers sign with so many client keys in turn, which are made beside the home's key and "
+    "admitted the first time. 1: with the home's own.",
+)
+@click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     help="Open loop: so many operations a second are due, and latency counts from then. Callers times depth are the "
@@ -116,6 +135,7 @@ def bench(
     depth: int,
     mode: Mode,
     batch: int,
+    keys: int,
     rate: float | None,
     size: int,
     as_json: bool,
@@ -129,10 +149,14 @@ def bench(
     if mode == "single":
         callers = depth = 1
     load = Load(mode, callers, depth, duration, operations, make, batch if mode == "many" else 1, rate)
+    keys = keys if mode == "alone" else 1
     pace = "" if rate is None else f", {rate:g} operations a second due"
     each = f", {batch} operations a call" if mode == "many" else ""
-    note(f"{mode}: {callers} callers, {depth} in flight each{each}, values of {size} bytes{pace}")
-    tally, elapsed_s = access.run(lambda client: run_load(client, load, note), Options(timeout_s=access.timeout_s))
+    signed = f", signed with {keys} keys" if keys > 1 else ""
+    note(f"{mode}: {callers} callers, {depth} in flight each{each}, values of {size} bytes{pace}{signed}")
+    with keyring(access.key(), keys) if keys > 1 else nullcontext(()) as signatories:
+        load = replace(load, signatories=signatories)
+        tally, elapsed_s = access.run(partial(_admitted, load), Options(timeout_s=access.timeout_s))
     report = summarise(load, tally, elapsed_s, size)
     if as_json:
         print_json(report)
@@ -140,6 +164,13 @@ def bench(
         print_fields((name, f"{value:.2f}" if isinstance(value, float) else value) for name, value in report.items())
     if not tally.operations:
         raise CommandFailed("nothing was committed", "no_progress", "`bftnode why` says what is missing", FAILURE)
+
+
+async def _admitted(load: Load, client: Client) -> tuple[Tally, float]:
+    """The measurement, by keys that the cluster knows."""
+    if load.signatories and not await admit(client, load.signatories):
+        note("this home's key may admit nobody: an administrator must have admitted the bench's keys before")
+    return await run_load(client, load, note)
 
 
 def operation_maker(application: str, size: int) -> Callable[[int], bytes]:
@@ -192,14 +223,15 @@ async def _progress(tally: Tally, tell: Callable[[str], None]) -> None:
 
 async def _phase(client: Client, load: Load, tally: Tally, first_number: int) -> int:
     """Callers until the time or the operations are over; all that was begun is waited for. The next number."""
-    submit = _way_of(client, load.mode)
     number = first_number
     last = math.inf if load.operations is None else first_number + load.operations
     began = trio.current_time()
     deadline = began + (load.duration_s if load.operations is None else math.inf)
 
-    async def caller() -> None:
+    async def caller(place: int) -> None:
         nonlocal number
+        by = load.signatories[place % len(load.signatories)] if load.signatories else None
+        submit = _way_of(client, load.mode, by)
         while number < last and not tally.full:
             count = int(min(load.batch, last - number))
             # In an open loop the next one's turn, which may be long past: then its waiting has begun.
@@ -225,16 +257,18 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
                     tally.committed(latency_s)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(load.in_flight):
-            nursery.start_soon(caller)
+        for place in range(load.in_flight):
+            nursery.start_soon(caller, place)
     return number
 
 
-def _way_of(client: Client, mode: Mode) -> Callable[[list[bytes]], Awaitable[Sequence[OperationResult]]]:
+def _way_of(
+    client: Client, mode: Mode, by: Signatory | None
+) -> Callable[[list[bytes]], Awaitable[Sequence[OperationResult]]]:
     """The client's method that the mode measures."""
     if mode == "many":
         return client.submit_many
-    method = client.call if mode == "coalesced" else client.call_alone
+    method = client.call if mode == "coalesced" else partial(client.call_alone, by=by)
 
     async def one(operations: list[bytes]) -> Sequence[OperationResult]:
         return (await method(operations[0]),)
@@ -257,6 +291,7 @@ def summarise(load: Load, tally: Tally, elapsed_s: float, size: int) -> dict[str
         "callers": load.callers,
         "depth": load.depth,
         "batch": load.batch,
+        "keys": max(1, len(load.signatories)),
         "rate": load.rate,
         "value_bytes": size,
         "duration_s": elapsed_s,

@@ -10,7 +10,7 @@ is up: then `wait` tells later, and repeating the same envelope would be safe. N
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import trio
 
@@ -21,7 +21,7 @@ from bftnode.client.operations import BARRIER, BARRIER_CODES
 from bftnode.client.options import Options
 from bftnode.client.outcomes import Believed, ExecutedLongAgo, Outcome, OutcomeUnknown, ResultForgotten
 from bftnode.client.reads import LogPage, ProvenEntry, QueryAnswer, Reads
-from bftnode.client.session import Session
+from bftnode.client.session import Key, Session
 from bftnode.protocol.client_messages import BlockValue, NodeStatus, reason_of
 from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
@@ -34,6 +34,23 @@ Consistency = Literal["local", "quorum", "linearizable"]
 _TICK_S = 0.05
 _NOT_ALONE = frozenset((str(Reason.TX_INVALID_OPERATION), str(Reason.TX_SIZE)))
 """One operation can bring these upon an envelope; those that travelled with it are sent again, each alone."""
+
+
+class Signatory(NamedTuple):
+    """Another key than the client's own, and its nonces: who works for many (a gateway, a load generator) sends the
+    envelopes of all over its own connections, so that a further key costs no further TLS connections to all members.
+
+    Nodes admit connections and envelopes each by the key that signed them. `nonces` are its maker's to close; what the
+    cluster knows of them is told for the client's own key alone.
+    """
+
+    key: Key
+    nonces: NonceSource
+
+
+def signatory(seed: bytes, nonces: NonceSource) -> Signatory:
+    """Of the key with this secret seed (32 bytes)."""
+    return Signatory(Key(public_key_of(seed), signer(seed)), nonces)
 
 
 @asynccontextmanager
@@ -104,18 +121,19 @@ class Client:
         valid_for_blocks: int | None = None,
         timeout_s: float | None = None,
         on_signed: Callable[[Transaction], None] | None = None,
+        by: Signatory | None = None,
     ) -> TransactionResult:
         """Sign one envelope of these operations, have it ordered, and return what f+1 members say became of it.
 
         `code` of the result is empty, or why the whole envelope was rejected when its turn came. `on_signed` is told
-        the envelope before it leaves, so that its id is known whatever happens then. Raises Refused for what never
-        was and never will be executed, OutcomeUnknown, ResultForgotten.
+        the envelope before it leaves, so that its id is known whatever happens then. `by`: who signs, if not the
+        client's own key. Raises Refused for what never was and never will be executed, OutcomeUnknown, ResultForgotten.
         """
         deadline = trio.current_time() + self._timeout(timeout_s)
         if not await self._entered(self._room, deadline):
             raise Refused(Reason.NOT_READY, f"time is up before it was sent: {self._why_not_ready()}")
         try:
-            transaction = self._sign(operations, valid_for_blocks)
+            transaction = self._sign(operations, valid_for_blocks, by)
             if on_signed is not None:
                 on_signed(transaction)
             return _result_of(await self._outcome(transaction.id, transaction, deadline))
@@ -148,9 +166,11 @@ class Client:
             raise Refused(Reason.NOT_READY, f"time is up before it was sent: {self._why_not_ready()}")
         raise OutcomeUnknown(call.batch.name, self._why_not_ready())
 
-    async def call_alone(self, operation: bytes, *, timeout_s: float | None = None) -> OperationResult:
+    async def call_alone(
+        self, operation: bytes, *, timeout_s: float | None = None, by: Signatory | None = None
+    ) -> OperationResult:
         """One operation in an envelope of its own; many of them share frames, so this is fast too."""
-        return _operation_result(await self.submit((operation,), timeout_s=timeout_s), 0)
+        return _operation_result(await self.submit((operation,), timeout_s=timeout_s, by=by), 0)
 
     async def submit_many(
         self, operations: Sequence[bytes], *, timeout_s: float | None = None
@@ -358,9 +378,13 @@ class Client:
         for settle in self._waiters.pop(name, ()):
             settle(outcome)
 
-    def _sign(self, operations: Sequence[bytes], valid_for_blocks: int | None = None) -> Transaction:
+    def _sign(
+        self, operations: Sequence[bytes], valid_for_blocks: int | None = None, by: Signatory | None = None
+    ) -> Transaction:
         blocks = self._options.valid_for_blocks if valid_for_blocks is None else valid_for_blocks
-        return self._session.sign(operations, self._nonces.take(), blocks)
+        if by is None:
+            return self._session.sign(operations, self._nonces.take(), blocks)
+        return self._session.sign(operations, by.nonces.take(), blocks, by.key)
 
     async def _tick(self) -> None:
         while True:

@@ -19,6 +19,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from bftnode.client.outcomes import Believed, ExecutedLongAgo, NeverOrdered, Outcome
 from bftnode.protocol.client_messages import (
@@ -71,6 +72,13 @@ class Retry:
     acked_from: int = 4  # from this attempt on also to those who said ACK: nothing relies on one message
 
 
+class Key(NamedTuple):
+    """A client's key, as far as signing needs it."""
+
+    public_key: bytes
+    sign: Signer
+
+
 class _Watched:
     """A transaction whose outcome is waited for. Members are bits of the masks."""
 
@@ -109,7 +117,7 @@ class Session:
         self.members = members
         self.public_key = public_key
         self.disagreements = [0] * members.n  # results of each member that were not the believed ones
-        self._sign = sign
+        self._key = Key(public_key, sign)
         self._retry = retry
         self._watched: dict[bytes, _Watched] = {}
         self._queues: list[dict[bytes, _Watched] | None] = [None] * members.n  # None: not connected
@@ -130,13 +138,16 @@ class Session:
         """A nonce of ours that is used or below one that is: the (f+1)-th highest that members report."""
         return sorted(self._nonces, reverse=True)[self.members.f]
 
-    def sign(self, operations: Sequence[bytes], nonce: int, valid_for_blocks: int) -> Transaction:
-        """A signed envelope, not yet submitted. Raises Refused(TX_SIZE | TX_MALFORMED)."""
+    def sign(
+        self, operations: Sequence[bytes], nonce: int, valid_for_blocks: int, key: Key | None = None
+    ) -> Transaction:
+        """An envelope signed by `key`, or by our own; not yet submitted. Raises Refused(TX_SIZE | TX_MALFORMED)."""
         if not 0 < len(operations) <= OPERATIONS_MAX:
             raise Refused(Reason.TX_MALFORMED, f"an envelope has 1 to {OPERATIONS_MAX} operations")
         valid_until = min(self.height() + valid_for_blocks, HEIGHT_MAX)
-        body = TransactionBody(self.members.chain_id, self.public_key, nonce, valid_until, tuple(operations))
-        transaction = sign_transaction(body, self._sign)
+        public_key, sign = key or self._key
+        body = TransactionBody(self.members.chain_id, public_key, nonce, valid_until, tuple(operations))
+        transaction = sign_transaction(body, sign)
         if len(transaction.raw) > TRANSACTION_BYTES_MAX:
             raise Refused(Reason.TX_SIZE, f"an envelope is at most {TRANSACTION_BYTES_MAX} bytes")
         return transaction

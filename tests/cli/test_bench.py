@@ -1,5 +1,7 @@
 """The bench loop: what counts, what is left out, and the arithmetic of the report."""
 
+from collections import Counter
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -7,6 +9,8 @@ from trio.testing import MockClock
 from bftnode.cli import bench
 from bftnode.cli.bench import WARM_UP_OPERATIONS, Load, Tally, operation_maker, run_load, summarise
 from bftnode.cli.errors import CommandFailed, complaint_of
+from bftnode.client.client import Signatory, signatory
+from bftnode.client.nonces import CountingNonces
 from bftnode.client.outcomes import OutcomeUnknown
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.results import OperationResult
@@ -19,6 +23,7 @@ class Answering:
         self.answers = answers or {}
         self.seen: list[bytes] = []
         self.alone: list[bytes] = []
+        self.signed_by: list[Signatory | None] = []
         self.batches: list[int] = []
         self.at_once = 0
         self.most_at_once = 0
@@ -37,8 +42,9 @@ class Answering:
             raise answer
         return answer or OperationResult("", b"")
 
-    async def call_alone(self, operation: bytes) -> OperationResult:
+    async def call_alone(self, operation: bytes, *, by: Signatory | None = None) -> OperationResult:
         self.alone.append(operation)
+        self.signed_by.append(by)
         return await self.call(operation)
 
     async def submit_many(self, operations: list[bytes]) -> list[OperationResult]:
@@ -74,6 +80,15 @@ async def test_alone_uses_envelopes_of_their_own() -> None:
     client = Answering()
     await run_load(client, load(mode="alone", operations=3))  # type: ignore[arg-type]  # as above
     assert len(client.alone) == 6
+
+
+async def test_callers_sign_in_turn_with_all_keys() -> None:
+    """Each key signs for as many callers as every other."""
+    client, keys = Answering(), tuple(signatory(bytes((number,)) * 32, CountingNonces()) for number in range(4))
+    await run_load(client, load(mode="alone", callers=8, depth=1, signatories=keys))  # type: ignore[arg-type]  # as above
+    count = Counter(client.signed_by)
+    assert set(count) == set(keys)
+    assert max(count.values()) - min(count.values()) <= 4  # the warm-up and what counts end somewhere in a round
 
 
 async def test_many_are_handed_over_in_batches() -> None:
