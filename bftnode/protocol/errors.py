@@ -73,6 +73,10 @@ class Reason(StrEnum):
     NOT_READY = "not_ready"
     DISK_FULL = "disk.full"
 
+    # receipts, checkpoints and what signs them (docs/receipts.md)
+    NOTE_MALFORMED = "note.malformed"
+    NOTE_UNPROVED = "note.unproved"
+
     # sessions, storage, configuration
     HANDSHAKE = "handshake"
     UNEXPECTED = "unexpected_message"

@@ -22,7 +22,7 @@ FLOORS: dict[str, float] = {
 # The third party that a room may use; msgspec.Meta wherever a room declares Wire structs of its own. The roof
 # delegates, so it is free; simulations use none.
 GUESTS: dict[str, set[str]] = {
-    "protocol": {"msgpack", "msgspec", "nacl"},
+    "protocol": {"msgpack", "msgspec", "nacl", "cryptography"},
     "replica": {"msgspec"},
     "apps": {"msgspec"},
     "storage": {"lmdb", "nacl", "msgspec"},
