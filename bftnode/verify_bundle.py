@@ -37,6 +37,7 @@ HEADERS_MAX = 512
 
 PRE_PREPARE, PREPARE, COMMIT, VIEW_CHANGE, NEW_VIEW = 1, 2, 3, 5, 6
 NAMES = {PREPARE: "PREPARE", COMMIT: "COMMIT"}
+KEYS = ("public_key", "log_key", "ml_dsa_key")  # of a member: the first one votes, the others are the log's
 PARAMETERS = {  # in the order in which they are hashed, with what a genesis leaves out
     "block_transactions_max": 2000,
     "block_bytes_max": 1024 * 1024,
@@ -71,16 +72,19 @@ def read_genesis(text: str) -> Genesis:
     """The members of a genesis file, and the chain id: a hash over all of it but the addresses."""
     try:
         file = tomllib.loads(text)
-        members = [(item["name"], bytes.fromhex(item["public_key"]), _pin(item)) for item in file["members"]]
+        members = [
+            (item["name"], *(bytes.fromhex(item.get(key, "")) for key in KEYS), _pin(item)) for item in file["members"]
+        ]
         parameters = {**PARAMETERS, **file.get("parameters", {})}
         _expect(list(parameters) == list(PARAMETERS), "the genesis has a parameter that is unknown here")
         administrators = [bytes.fromhex(key) for key in file["administrators"]]
         version = file.get("version", 1)
         content = [version, file["name"], file["application"], administrators, members, list(parameters.values())]
+        content.append(file.get("cosignatures", ["ed25519"]))
         digest = hashlib.sha256(b"bftnode/v1/genesis\x00" + msgpack.packb(content)).digest()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotProved(f"the genesis is not one: {error!r}") from None
-    return Genesis(digest, [name for name, _, _ in members], [key for _, key, _ in members])
+    return Genesis(digest, [member[0] for member in members], [member[1] for member in members])
 
 
 def _pin(member: dict[str, str]) -> bytes:

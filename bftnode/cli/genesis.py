@@ -1,7 +1,7 @@
 """`genesis`: the one file that says who the members are, from its parts to every home."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -14,6 +14,7 @@ from bftnode.node.home import install_genesis, load_genesis, read_text, write_ne
 from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import (
+    CosignatureKind,
     Genesis,
     Name,
     ParametersFile,
@@ -48,6 +49,15 @@ def genesis() -> None:
 @click.option(
     "--parameter", "parameters", multiple=True, metavar="NAME=NUMBER", help="What all must agree on; see genesis show."
 )
+@click.option(
+    "--cosignature",
+    "cosignatures",
+    multiple=True,
+    type=click.Choice(get_args(CosignatureKind)),
+    default=("ed25519",),
+    show_default=True,
+    help="How members cosign checkpoints; twice: both. ml-dsa-44 survives quantum computers.",
+)
 @click.option("--out", type=FILE, default=Path("genesis.toml"), show_default=True, help="The file to make.")
 @json_option
 def create(
@@ -57,6 +67,7 @@ def create(
     members: tuple[Path, ...],
     more: tuple[Path, ...],
     parameters: tuple[str, ...],
+    cosignatures: tuple[CosignatureKind, ...],
     out: Path,
     as_json: bool,
 ) -> None:
@@ -76,7 +87,7 @@ def create(
         _check_word(word, what)
     for key in admins:
         _check_key(key)
-    made = make_genesis(name, application, list(admins), parts, _parameters(parameters))
+    made = make_genesis(name, application, list(admins), parts, _parameters(parameters), cosignatures)
     write_new(out, write_genesis(made))
     if application not in installed_applications():
         note(f"note: no application {application!r} is installed here; the members need it")
@@ -148,6 +159,7 @@ def _print(shown: Genesis, as_json: bool, path: Path) -> None:
             ("cluster", shown.name),
             ("chain id", shown.chain_id().hex()),
             ("application", shown.application),
+            ("cosignatures", ", ".join(shown.cosignatures)),
             ("members", f"{membership.n}: {membership.f} may be faulty, {membership.quorum} are a quorum"),
             *((f"parameters.{name}", value) for name, value in msgspec.structs.asdict(shown.parameters).items()),
             *(("administrator", key) for key in shown.administrators),
@@ -170,6 +182,7 @@ def _as_json(shown: Genesis, path: Path) -> dict[str, Any]:
         "name": shown.name,
         "chain_id": shown.chain_id().hex(),
         "application": shown.application,
+        "cosignatures": shown.cosignatures,
         "n": membership.n,
         "f": membership.f,
         "quorum": membership.quorum,
@@ -180,6 +193,8 @@ def _as_json(shown: Genesis, path: Path) -> dict[str, Any]:
                 "index": index,
                 "name": item.name,
                 "public_key": item.public_key,
+                "log_key": item.log_key,
+                "ml_dsa_key": item.ml_dsa_key,
                 "certificate_sha256": certificate_pin(item.tls_certificate).hex(),
                 "peer_address": item.peer_address,
                 "client_address": item.client_address,

@@ -2,7 +2,8 @@
 
     config/node.toml       the daemon's configuration (config.py); may be absent: all defaults
     config/genesis.toml    who the members are; every member has the same file
-    secrets/               0700; signing.key, tls.key, tls.crt (identity.py), client.key; files 0600
+    secrets/               0700; signing.key, log.key, log-ml-dsa-44.key, tls.key, tls.crt (identity.py), client.key;
+                           files 0600
     data/                  what survives a crash (bftnode.storage)
     member.toml            the public part that goes to whoever assembles the genesis
 
@@ -123,9 +124,22 @@ def create_keys(path: Path, certificate_name: str) -> Identity:
 def publish_member(home: Home, identity: Identity, name: str, peer_address: str, client_address: str) -> Member:
     """The second half: the public part, in member.toml. Raises as `create_home`."""
     check_member_words(name, peer_address, client_address)
-    member = Member(name, identity.public_key.hex(), identity.certificate_pem, peer_address, client_address)
+    member = member_of(identity, name, peer_address, client_address)
     write_new(home.member_path, write_member(member))
     return member
+
+
+def member_of(identity: Identity, name: str, peer_address: str, client_address: str) -> Member:
+    """The public part of these keys, under a name and at addresses that were checked."""
+    return Member(
+        name,
+        identity.public_key.hex(),
+        identity.log_public_key.hex(),
+        identity.certificate_pem,
+        peer_address,
+        client_address,
+        identity.ml_dsa_public_key.hex(),
+    )
 
 
 def create_client_home(path: Path, genesis: Genesis | None) -> bytes:
@@ -169,7 +183,7 @@ def install_genesis(home: Home, genesis: Genesis) -> None:
 
 
 def my_index(genesis: Genesis, identity: Identity) -> int:
-    """Which member these keys are. Raises Refused(CONFIGURATION) if none, or with another certificate."""
+    """Which member these keys are. Raises Refused(CONFIGURATION) if none, or with another certificate or log key."""
     key = identity.public_key.hex()
     for index, member in enumerate(genesis.members):
         if member.public_key == key:
@@ -177,6 +191,13 @@ def my_index(genesis: Genesis, identity: Identity) -> int:
                 raise Refused(
                     Reason.CONFIGURATION,
                     f"{identity.certificate_path} is not the certificate that the genesis pins for {member.name}",
+                )
+            if member.log_key != identity.log_public_key.hex() or member.ml_dsa_key not in (
+                None,
+                identity.ml_dsa_public_key.hex(),
+            ):
+                raise Refused(
+                    Reason.CONFIGURATION, f"the log keys in this home are not those of {member.name} in the genesis"
                 )
             return index
     raise Refused(Reason.CONFIGURATION, f"the key {key} is no member of the genesis of {genesis.name}")

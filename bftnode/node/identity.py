@@ -1,4 +1,6 @@
-"""A member's secrets on disk: the Ed25519 seed that signs, the TLS key and the certificate that connections show.
+"""A member's secrets on disk: the seeds that sign as replica and for the log, the TLS key and its certificate.
+
+signing.key votes; log.key (Ed25519) and log-ml-dsa-44.key sign and cosign checkpoints and nothing else (decision 014).
 
 Files are made once, never overwritten, and refused when anyone but their owner could read them (faults.md O15).
 The certificate is self-signed: the genesis pins it, no authority vouches for it (docs/operations.md, "TLS").
@@ -16,12 +18,15 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.errors import Reason, Refused
 
 SIGNING_KEY = "signing.key"
+LOG_KEY = "log.key"
+ML_DSA_KEY = "log-ml-dsa-44.key"
 TLS_KEY = "tls.key"
 TLS_CERTIFICATE = "tls.crt"
 
@@ -37,10 +42,14 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One member's keys. The seed is not in its repr, so not in a traceback or a log."""
+    """One member's keys. The seeds are not in its repr, so not in a traceback or a log."""
 
     seed: bytes = field(repr=False)
     public_key: bytes
+    log_seed: bytes = field(repr=False)
+    log_public_key: bytes
+    ml_dsa_seed: bytes = field(repr=False)
+    ml_dsa_public_key: bytes
     certificate_pem: str
     certificate_path: Path
     tls_key_path: Path
@@ -53,7 +62,7 @@ def create_identity(secrets_dir: Path, name: str) -> Identity:
     """
     secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_directory(secrets_dir)
-    paths = [secrets_dir / file for file in (SIGNING_KEY, TLS_KEY, TLS_CERTIFICATE)]
+    paths = [secrets_dir / file for file in (SIGNING_KEY, LOG_KEY, ML_DSA_KEY, TLS_KEY, TLS_CERTIFICATE)]
     for path in paths:
         if os.path.lexists(path):
             raise Refused(Reason.CONFIGURATION, f"{path} exists; keys are never overwritten")
@@ -61,7 +70,7 @@ def create_identity(secrets_dir: Path, name: str) -> Identity:
     now = datetime.datetime.now(datetime.UTC)
     certificate = make_certificate(tls_key, name, now - BACKDATE, now + datetime.timedelta(days=CERTIFICATE_DAYS))
     contents = [
-        _seed_text(secrets.token_bytes(32)),
+        *(_seed_text(secrets.token_bytes(32)) for _ in (SIGNING_KEY, LOG_KEY, ML_DSA_KEY)),
         tls_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
@@ -75,7 +84,8 @@ def create_identity(secrets_dir: Path, name: str) -> Identity:
 def load_identity(secrets_dir: Path) -> Identity:
     """What `create_identity` made. Raises Refused(CONFIGURATION) naming the file that is missing, too open or wrong."""
     _check_directory(secrets_dir)
-    seed = load_seed(secrets_dir / SIGNING_KEY)
+    seed, log_seed, ml_dsa_seed = (load_seed(secrets_dir / file) for file in (SIGNING_KEY, LOG_KEY, ML_DSA_KEY))
+    ml_dsa = MLDSA44PrivateKey.from_seed_bytes(ml_dsa_seed).public_key().public_bytes_raw()
     key_path, certificate_path = secrets_dir / TLS_KEY, secrets_dir / TLS_CERTIFICATE
     key_pem = _read_secret(key_path)
     pem = _read(certificate_path)
@@ -86,7 +96,17 @@ def load_identity(secrets_dir: Path) -> Identity:
             raise Refused(Reason.CONFIGURATION, f"{certificate_path} is not the certificate of {key_path}")
     except (ValueError, TypeError):
         raise Refused(Reason.CONFIGURATION, f"{key_path} or {certificate_path} is not readable PEM") from None
-    return Identity(seed, public_key_of(seed), pem.decode("ascii"), certificate_path, key_path)
+    return Identity(
+        seed,
+        public_key_of(seed),
+        log_seed,
+        public_key_of(log_seed),
+        ml_dsa_seed,
+        ml_dsa,
+        pem.decode("ascii"),
+        certificate_path,
+        key_path,
+    )
 
 
 def create_client_key(path: Path) -> bytes:

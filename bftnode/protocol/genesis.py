@@ -1,14 +1,18 @@
 """The genesis: the one file that says who the members are. Its hash is the chain id, inside every signature.
 
 Kept as TOML, assembled from public parts that each organisation made by itself. What counts towards the chain
-id are names, keys, transport pins, first administrators, the application and the parameters; addresses do not:
-a machine may move without a new cluster, and the pins protect against the wrong one.
+id are names, keys, transport pins, first administrators, the application, the kinds of cosignature and the parameters;
+addresses do not: a machine may move without a new cluster, and the pins protect against the wrong one.
+
+A member's log keys are not the key that it votes with: a checkpoint is for the whole world and its tools, a vote for
+the members (decision 014).
 """
 
 import base64
 import hashlib
 import tomllib
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,16 +31,22 @@ _UNREADABLE = (ValueError, msgspec.ValidationError, RecursionError)
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
 Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z", max_length=260)]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Hex1312 = Annotated[str, Meta(pattern=r"^[0-9a-f]{2624}\Z")]
+
+CosignatureKind = Literal["ed25519", "ml-dsa-44"]
+"""The types 0x04 and 0x06 of C2SP tlog-cosignature."""
 
 
 class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One organisation's public part."""
 
     name: Name
-    public_key: Hex32  # Ed25519: what it signs with
+    public_key: Hex32  # Ed25519: what it signs with as a replica
+    log_key: Hex32  # Ed25519: what it signs and cosigns checkpoints of the log with
     tls_certificate: Annotated[str, Meta(max_length=8192)]  # PEM, self-signed, ECDSA P-256: what its connections show
     peer_address: Address  # host:port where the other members reach it
     client_address: Address  # host:port where clients reach it
+    ml_dsa_key: Hex1312 | None = None  # ML-DSA-44: as log_key; in a genesis only where it is used
 
 
 class ParametersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +69,9 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: Annotated[list[Member], Meta(min_length=1, max_length=64)]
     version: Annotated[int, Meta(ge=1, le=1)] = 1
     parameters: ParametersFile = ParametersFile()
+    cosignatures: Annotated[list[CosignatureKind], Meta(min_length=1, max_length=2)] = msgspec.field(
+        default_factory=lambda: ["ed25519"]
+    )
 
     def chain_id(self) -> bytes:
         """SHA-256 over the canonical encoding of everything but the addresses."""
@@ -68,10 +81,17 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.application,
             tuple(bytes.fromhex(key) for key in self.administrators),
             tuple(
-                (member.name, bytes.fromhex(member.public_key), certificate_pin(member.tls_certificate))
+                (
+                    member.name,
+                    bytes.fromhex(member.public_key),
+                    bytes.fromhex(member.log_key),
+                    bytes.fromhex(member.ml_dsa_key or ""),
+                    certificate_pin(member.tls_certificate),
+                )
                 for member in self.members
             ),
             msgspec.structs.astuple(self.parameters),
+            tuple(self.cosignatures),
         )
         return hashlib.sha256(GENESIS_DOMAIN + encode(content)).digest()
 
@@ -105,11 +125,19 @@ def certificate_der(pem: str) -> bytes:
 
 
 def make_genesis(
-    name: str, application: str, administrators: list[str], members: list[Member], parameters: ParametersFile
+    name: str,
+    application: str,
+    administrators: list[str],
+    members: list[Member],
+    parameters: ParametersFile,
+    cosignatures: Sequence[CosignatureKind] = ("ed25519",),
 ) -> Genesis:
     """A checked genesis with its members in order. Raises Refused(CONFIGURATION | AUTH_WEAK_KEY)."""
     ordered = sorted(members, key=lambda member: member.public_key)
-    genesis = Genesis(name, application, sorted(set(administrators)), ordered, 1, parameters)
+    if "ml-dsa-44" not in cosignatures:
+        ordered = [msgspec.structs.replace(member, ml_dsa_key=None) for member in ordered]
+    kinds = sorted(set(cosignatures))
+    genesis = Genesis(name, application, sorted(set(administrators)), ordered, 1, parameters, kinds)
     check_genesis(genesis)
     return genesis
 
@@ -123,6 +151,16 @@ def check_genesis(genesis: Genesis) -> None:
             raise Refused(Reason.CONFIGURATION, f"two members have the same {field}")
     if len({certificate_pin(member.tls_certificate) for member in genesis.members}) != len(genesis.members):
         raise Refused(Reason.CONFIGURATION, "two members have the same tls_certificate")
+    if genesis.cosignatures != sorted(set(genesis.cosignatures)):
+        raise Refused(Reason.CONFIGURATION, "cosignatures are sorted and differ")
+    for member in genesis.members:
+        if (member.ml_dsa_key is not None) != ("ml-dsa-44" in genesis.cosignatures):
+            detail = f"{member.name}: a member has an ml_dsa_key where cosignatures name ml-dsa-44, and only there"
+            raise Refused(Reason.CONFIGURATION, detail)
+        check_public_key(bytes.fromhex(member.log_key))
+    keys = [key for member in genesis.members for key in (member.public_key, member.log_key, member.ml_dsa_key) if key]
+    if len(set(keys)) != len(keys):
+        raise Refused(Reason.CONFIGURATION, "two keys are the same: members have their own, and vote with no log key")
     if genesis.administrators != sorted(set(genesis.administrators)):
         raise Refused(Reason.CONFIGURATION, "administrators are sorted and differ")
     for key in genesis.administrator_keys():
@@ -147,12 +185,14 @@ def _one_line(error: Exception) -> str:
 
 def write_genesis(genesis: Genesis) -> str:
     """The TOML text of a genesis; `parse_genesis` gives it back."""
+    kinds = ", ".join(f'"{kind}"' for kind in genesis.cosignatures)
     lines = [
         "# The genesis of a bftnode cluster: every member has the same file. Its hash is the chain id.",
         f"# chain id: {genesis.chain_id().hex()}",
         f"version = {genesis.version}",
         f'name = "{genesis.name}"',
         f'application = "{genesis.application}"',
+        f"cosignatures = [{kinds}]",
         "administrators = [",
         *(f'  "{key}",' for key in genesis.administrators),
         "]",
@@ -166,9 +206,12 @@ def write_genesis(genesis: Genesis) -> str:
 
 
 def _member_lines(member: Member) -> list[str]:
+    ml_dsa = [] if member.ml_dsa_key is None else [f'ml_dsa_key = "{member.ml_dsa_key}"']
     return [
         f'name = "{member.name}"',
         f'public_key = "{member.public_key}"',
+        f'log_key = "{member.log_key}"',
+        *ml_dsa,
         f'peer_address = "{member.peer_address}"',
         f'client_address = "{member.client_address}"',
         f'tls_certificate = """\n{member.tls_certificate.strip()}\n"""',
@@ -188,5 +231,6 @@ def parse_member(text: str) -> Member:
     except _UNREADABLE as error:
         raise Refused(Reason.CONFIGURATION, _one_line(error)) from None
     check_public_key(bytes.fromhex(member.public_key))
+    check_public_key(bytes.fromhex(member.log_key))
     certificate_pin(member.tls_certificate)
     return member

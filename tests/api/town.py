@@ -17,6 +17,7 @@ from bftnode.api.server import ApiServer
 from bftnode.api.tls import server_context
 from bftnode.apps.execution import CLIENT_PREFIX, Executor, Scoped
 from bftnode.apps.kv import KeyValue
+from bftnode.node.home import member_of
 from bftnode.node.identity import Identity, create_identity
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block
@@ -25,7 +26,7 @@ from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import public_key_of, signer, verify
 from bftnode.protocol.envelope import signing_bytes
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.genesis import Genesis, Member, ParametersFile, make_genesis
+from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
 from bftnode.protocol.merkle import Frontier, inclusion_proof, leaf_hash, root_of
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.receipts import Receipt
@@ -370,8 +371,7 @@ class Town:
         made = [create_identity(directory / str(i) / "secrets", f"m{i}") for i in range(4)]
         self.identities: list[Identity] = sorted(made, key=lambda identity: identity.public_key)
         members = [
-            Member(f"m{i}", one.public_key.hex(), one.certificate_pem, f"{HOST}:{i + 1}", f"{HOST}:{i + 11}")
-            for i, one in enumerate(self.identities)
+            member_of(one, f"m{i}", f"{HOST}:{i + 1}", f"{HOST}:{i + 11}") for i, one in enumerate(self.identities)
         ]
         self.genesis = make_genesis("town", "kv", [public_key_of(ADMINISTRATOR).hex()], members, ParametersFile())
 

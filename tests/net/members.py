@@ -1,5 +1,6 @@
 """Members with real keys and certificates, networks of theirs on loopback, and hands to misbehave with."""
 
+import dataclasses
 import datetime
 import secrets
 import ssl
@@ -17,10 +18,11 @@ from bftnode.net.limits import NetLimits
 from bftnode.net.network import PeerNetwork
 from bftnode.net.peer import PeerInfo
 from bftnode.net.tls import client_context
+from bftnode.node.home import member_of
 from bftnode.node.identity import Identity, create_identity, make_certificate
 from bftnode.protocol.ed25519 import signer
 from bftnode.protocol.framing import FrameReader, join_frames
-from bftnode.protocol.genesis import Member, ParametersFile, certificate_pin, make_genesis
+from bftnode.protocol.genesis import ParametersFile, certificate_pin, make_genesis
 from bftnode.protocol.handshake import (
     Ack,
     Greeting,
@@ -45,9 +47,7 @@ class Members:
     def __init__(self, identities: Sequence[Identity], name: str = "town") -> None:
         self.identities = sorted(identities, key=lambda identity: identity.public_key)
         members = [
-            Member(
-                f"m{i}", identity.public_key.hex(), identity.certificate_pem, f"{HOST}:{7000 + i}", f"{HOST}:{i + 1}"
-            )
+            member_of(identity, f"m{i}", f"{HOST}:{7000 + i}", f"{HOST}:{i + 1}")
             for i, identity in enumerate(self.identities)
         ]
         self.genesis = make_genesis(name, "kv", [self.identities[0].public_key.hex()], members, ParametersFile())
@@ -67,7 +67,7 @@ class Members:
         pem = make_certificate(key, f"m{member}", not_before, not_after).public_bytes(serialization.Encoding.PEM)
         path = old.certificate_path.with_name(f"{secrets.token_hex(8)}.crt")
         path.write_bytes(pem)
-        new = Identity(old.seed, old.public_key, pem.decode(), path, old.tls_key_path)
+        new = dataclasses.replace(old, certificate_pem=pem.decode(), certificate_path=path)
         return Members([new if identity is old else identity for identity in self.identities])
 
 

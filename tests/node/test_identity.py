@@ -12,7 +12,7 @@ from bftnode.node.identity import create_client_key, create_identity, load_ident
 from bftnode.protocol.ed25519 import check_public_key, public_key_of
 from bftnode.protocol.errors import Reason, Refused
 
-FILES = ("signing.key", "tls.key", "tls.crt")
+FILES = ("signing.key", "log.key", "log-ml-dsa-44.key", "tls.key", "tls.crt")
 
 
 def refusal(action: object, *arguments: object) -> str:
@@ -39,10 +39,13 @@ def test_what_was_made_is_loaded_again(tmp_path: Path) -> None:
 
 
 def test_the_seed_is_not_in_the_repr(tmp_path: Path) -> None:
-    """Neither a log nor a traceback shows it."""
+    """Neither a log nor a traceback shows any of them; and they differ."""
     made = create_identity(tmp_path / "s", "alpha")
-    assert made.seed.hex() not in repr(made)
-    assert repr(made.seed) not in repr(made)
+    seeds = {made.seed, made.log_seed, made.ml_dsa_seed}
+    assert len(seeds) == 3
+    for one in seeds:
+        assert one.hex() not in repr(made)
+        assert repr(one) not in repr(made)
 
 
 def test_the_certificate_is_a_leaf_for_both_ends(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_nothing_is_ever_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.covers("O15")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
-@pytest.mark.parametrize("name", ["signing.key", "tls.key"])
+@pytest.mark.parametrize("name", ["signing.key", "log.key", "log-ml-dsa-44.key", "tls.key"])
 def test_a_key_that_others_can_touch_is_refused(tmp_path: Path, name: str, mode: int) -> None:
     """One line that names the file and says what to do."""
     create_identity(tmp_path / "s", "alpha")

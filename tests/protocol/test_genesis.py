@@ -1,5 +1,7 @@
 """The genesis file: what it says survives, what counts is in the chain id, and a mistake is one clear line."""
 
+import hashlib
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import (
     GENESIS_BYTES_MAX,
+    CosignatureKind,
     Genesis,
     ParametersFile,
     make_genesis,
@@ -70,6 +73,7 @@ def test_an_address_is_not_part_of_the_chain_id() -> None:
         {"administrators": [public_key_of(seed(9)).hex()]},
         {"members": [member(i) for i in range(5)]},
         {"parameters": ParametersFile(window=7)},
+        {"cosignatures": ["ml-dsa-44"]},
     ],
 )
 def test_what_members_must_agree_on_is_in_the_chain_id(change: dict[str, object]) -> None:
@@ -79,11 +83,13 @@ def test_what_members_must_agree_on_is_in_the_chain_id(change: dict[str, object]
 
 
 def test_keys_names_and_certificates_are_in_the_chain_id() -> None:
-    """A member's name, signing key and transport pin each count."""
+    """A member's name, signing key, log keys and transport pin each count."""
     first, rest = GENESIS.members[0], GENESIS.members[1:]
     for change in (
         {"name": "other"},
         {"public_key": public_key_of(seed(9)).hex()},
+        {"log_key": public_key_of(seed(9, "log")).hex()},
+        {"ml_dsa_key": "00" * 1312},
         {"tls_certificate": member(9).tls_certificate},
     ):
         changed: Genesis = msgspec.structs.replace(GENESIS, members=[msgspec.structs.replace(first, **change), *rest])
@@ -107,6 +113,18 @@ MISTAKES = {
     "a weak member": (FIRST.public_key, frozen.SMALL_ORDER[6]),
     "a key in capitals": (FIRST.public_key, FIRST.public_key.upper()),
     "a short key": (FIRST.public_key, FIRST.public_key[2:]),
+    "a weak log key": (FIRST.log_key, frozen.SMALL_ORDER[6]),
+    "no log key": (f'log_key = "{FIRST.log_key}"\n', ""),
+    "a log key twice": (SECOND.log_key, FIRST.log_key),
+    "a log key that votes": (SECOND.log_key, FIRST.public_key),
+    "an unknown cosignature": ('cosignatures = ["ed25519"]', 'cosignatures = ["rsa"]'),
+    "no cosignature": ('cosignatures = ["ed25519"]', "cosignatures = []"),
+    "a cosignature twice": ('cosignatures = ["ed25519"]', 'cosignatures = ["ed25519", "ed25519"]'),
+    "a cosignature without keys": ('cosignatures = ["ed25519"]', 'cosignatures = ["ed25519", "ml-dsa-44"]'),
+    "keys without a cosignature": (
+        f'log_key = "{FIRST.log_key}"',
+        f'log_key = "{FIRST.log_key}"\nml_dsa_key = "{"00" * 1312}"',
+    ),
     "a key twice": (SECOND.public_key, FIRST.public_key),
     "a member's name twice": (f'name = "{SECOND.name}"', f'name = "{FIRST.name}"'),
     "an address twice": (SECOND.peer_address, FIRST.peer_address),
@@ -137,6 +155,26 @@ def test_a_mistake_is_one_clear_line(mistake: str) -> None:
     good, bad = MISTAKES[mistake]
     assert good in TEXT
     assert refusal(TEXT.replace(good, bad, 1)).reason in (Reason.CONFIGURATION, Reason.AUTH_WEAK_KEY)
+
+
+def with_ml_dsa() -> Genesis:
+    members = [
+        msgspec.structs.replace(one, ml_dsa_key=hashlib.shake_256(one.name.encode()).hexdigest(1312))
+        for one in GENESIS.members
+    ]
+    kinds: tuple[CosignatureKind, ...] = ("ml-dsa-44", "ed25519")
+    return make_genesis("example", "kv", [ADMINISTRATOR], members, ParametersFile(), kinds)
+
+
+def test_keys_of_both_kinds_are_written_and_read() -> None:
+    """Where the genesis wants ML-DSA-44, every member has such a key in it; elsewhere it is left out."""
+    both = with_ml_dsa()
+    assert both.cosignatures == ["ed25519", "ml-dsa-44"]
+    assert parse_genesis(write_genesis(both)) == both
+    without = make_genesis("example", "kv", [ADMINISTRATOR], both.members, ParametersFile())
+    assert without == GENESIS
+    twice = [msgspec.structs.replace(one, ml_dsa_key=both.members[0].ml_dsa_key) for one in both.members]
+    assert "the same" in refusal(write_genesis(msgspec.structs.replace(both, members=twice))).detail
 
 
 def test_a_cluster_has_four_members_at_least() -> None:

@@ -36,8 +36,8 @@ class Example(NamedTuple):
 
 def member(number: int) -> Member:
     pem = f"-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGUg{number:04d}\n-----END CERTIFICATE-----\n"
-    key = public_key_of(seed(number)).hex()
-    return Member(f"org-{number}", key, pem, f"node{number}.example:7000", f"node{number}.example:7001")
+    key, log_key = public_key_of(seed(number)).hex(), public_key_of(seed(number, "log")).hex()
+    return Member(f"org-{number}", key, log_key, pem, f"node{number}.example:7000", f"node{number}.example:7001")
 
 
 def genesis() -> Genesis:
