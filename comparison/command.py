@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,11 +20,13 @@ from comparison import packages
 from comparison.calibration import calibrate, filesystem_of
 from comparison.etcd import Etcd
 from comparison.failures import Failed
+from comparison.findings import Effort, Section, Study, failed
 from comparison.measure import take_turn
 from comparison.members import Bftnode
 from comparison.page import page
-from comparison.plan import TOPICS, Plan
+from comparison.plan import LONG, TOPICS, Plan
 from comparison.results import Described, Pair, Results, Turn
+from comparison.studies import STUDIES
 from comparison.systems import System
 from comparison.table import markdown
 
@@ -72,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="of each window (default 10, at least 2)"
     )
-    made.add_argument("--only", type=topics_of, default=frozenset(TOPICS), metavar="T1,T3", help="(default all)")
+    made.add_argument("--only", type=topics_of, metavar="T1,T3", help="(default all but T8, which takes minutes)")
+    made.add_argument("--long", action="store_true", help="T8 too")
+    made.add_argument("--operations", type=int, metavar="N", help="of the large logs of T7 and T8, instead of theirs")
     made.add_argument("--quick", action="store_true", help="one pair and short windows: shows that it works")
     made.add_argument("--etcd-4", action="store_true", help="a second etcd, with as many members as bftnode has")
     made.add_argument("--write", type=Path, metavar="FILE", help="the table, as markdown; it is printed anyway")
@@ -111,17 +116,16 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
 
     pairs = 1 if asked.quick else asked.pairs
     seconds = QUICK_SECONDS if asked.quick else max(SECONDS_MIN, asked.seconds)
-    plan = Plan(asked.only, seconds, max(1.0, seconds / 2), asked.quick)
+    topics = asked.only or frozenset(TOPICS) - (frozenset() if asked.long else LONG)
+    plan = Plan(topics, seconds, max(1.0, seconds / 2), asked.quick)
     asked.directory.mkdir(parents=True, exist_ok=True)
     directory = asked.directory.resolve()
     filesystem = filesystem_of(directory, Path("/proc/self/mounts").read_text())
-    kinds = ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else [])]
-    usually_s = pairs * sum(plan.turn_s(kind) for kind in kinds)
-    tell(f"{pairs} x {len(kinds)} turns: usually {usually_s:.0f} s, and {TOOLS_S} s more the first time.")
-    tools = packages.ensure(directory / "tools", tell)
-    systems: list[System] = [Bftnode(), Etcd(tools)]
-    if asked.etcd_4:
-        systems.append(Etcd(tools, 4))
+    systems: list[System] = [Bftnode()]
+    tell(_usually(plan, pairs, ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else [])]))
+    if plan.in_turns:
+        tools = packages.ensure(directory / "tools", tell)
+        systems += [Etcd(tools), *([Etcd(tools, 4)] if asked.etcd_4 else [])]
     results = Results(
         began=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=shlex.join(["./scripts/compare", *words]),
@@ -133,13 +137,18 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     )
     code = 0
     try:
-        for number in range(pairs):
+        for number in range(pairs if plan.in_turns else 0):
             results.pairs.append(_pair(results, systems, plan, directory, f"pair {number + 1} of {pairs}", tell))
     except Failed as failed:
         if not results.pairs:
             raise
         print(f"error: {failed}\nWhat follows is of the pairs before that.", file=sys.stderr)
         code = 1
+    effort = Effort(plan.seconds, plan.quick, asked.operations)
+    for topic, study in STUDIES.items():
+        if topic in plan.topics and not code:
+            results.sections.append(_study(topic, study, effort, directory, tell))
+    code = code or int(not all(section.measured for section in results.sections))
     text = markdown(results)
     print(text, end="")
     if asked.write is not None:
@@ -147,6 +156,31 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     if asked.html is not None:
         asked.html.write_text(page(results), encoding="utf-8")
     return code
+
+
+def _usually(plan: Plan, pairs: int, kinds: Sequence[str]) -> str:
+    """How long it will take, in words."""
+    studies = [topic for topic in STUDIES if topic in plan.topics]
+    turns_s = pairs * sum(plan.turn_s(kind) for kind in kinds) if plan.in_turns else 0.0
+    words = [f"{pairs} x {len(kinds)} turns"] if plan.in_turns else []
+    words += [f"the studies {', '.join(studies)}"] if studies else []
+    first = f", and {TOOLS_S} s more the first time" if plan.in_turns else ""
+    return f"{' and '.join(words)}: usually {turns_s + plan.studies_s():.0f} s{first}."
+
+
+def _study(topic: str, study: Study, effort: Effort, directory: Path, tell: Callable[[str], None]) -> Section:
+    """One that cannot be made here takes nothing from the others."""
+    path = Path(tempfile.mkdtemp(prefix=f"{topic}-", dir=directory))
+    try:
+        can = calibrate(path)
+        section = study(path, effort, lambda text: tell(f"{topic}: {text}"))
+    except Failed as why:
+        tell(f"{topic}: {why}")
+        return failed(topic, str(why))
+    finally:
+        shutil.rmtree(path)
+    minute = f"{can.verifications_per_s:,.0f} Ed25519 verifications a second when it began."
+    return replace(section, notes=(*section.notes, minute))
 
 
 def _pair(

@@ -76,7 +76,7 @@ class RunningEtcd(Running):
 
     def kill_load_command(self, rate: float, duration_s: float) -> list[str]:
         # As many in flight as are ever due: none of them has to wait for those that went down with the leader.
-        return [*self._generator(duration_s, 0.0), f"-callers={rate * duration_s:.0f}", f"-rate={rate}"]
+        return [*self._generator(duration_s, 0.0), f"-callers={rate * duration_s:.0f}", f"-rate={rate}", "-read-back"]
 
     def _generator(self, duration_s: float, warm_up_s: float) -> list[str]:
         return [

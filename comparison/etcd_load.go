@@ -33,6 +33,9 @@ const (
 	pauseAfterError = 10 * time.Millisecond
 	// Shorter silences between acknowledgements are not listed.
 	silenceMin = 20 * time.Millisecond
+	// Of each question to a member from which what was acknowledged is read back.
+	readBackPatience = 5 * time.Second
+	readBackPage     = 1000
 )
 
 type report struct {
@@ -55,6 +58,8 @@ type report struct {
 	LastError      string       `json:"last_error"`
 	Silences       [][2]float64 `json:"silences"`
 	Last           float64      `json:"last_acknowledged"`
+	ReadBackFrom   int          `json:"read_back_from"`
+	Missing        int          `json:"acknowledged_and_lost"`
 	Go             string       `json:"go"`
 }
 
@@ -62,6 +67,7 @@ type report struct {
 type tally struct {
 	latencies    []time.Duration
 	acknowledged []time.Time
+	first        []int64 // of what was acknowledged
 	unknown      int
 	lastError    string
 }
@@ -79,6 +85,7 @@ func main() {
 	warmUp := flag.Duration("warm-up", time.Second, "what is left out before it")
 	timeout := flag.Duration("timeout", 30*time.Second, "of one operation")
 	size := flag.Int("size", 128, "bytes of a value")
+	readBack := flag.Bool("read-back", false, "read what was acknowledged back from every member that is up")
 	flag.Parse()
 
 	pair, err := tls.LoadX509KeyPair(*certificate, *key)
@@ -146,6 +153,7 @@ func main() {
 						mine.latencies = append(mine.latencies, now.Sub(due))
 					}
 					mine.acknowledged = append(mine.acknowledged, now)
+					mine.first = append(mine.first, taken)
 				}
 			}(&tallies[i], clients[i%len(clients)])
 		}
@@ -197,7 +205,60 @@ func main() {
 	if len(acknowledged) > 0 {
 		result.Last = unix(acknowledged[len(acknowledged)-1])
 	}
+	if *readBack {
+		var written []string
+		for _, one := range tallies {
+			for _, first := range one.first {
+				for i := 0; i < *batch; i++ {
+					written = append(written, fmt.Sprint(prefix, first+int64(i)))
+				}
+			}
+		}
+		for _, endpoint := range strings.Split(*endpoints, ",") {
+			held, err := heldBy(endpoint, secured, prefix)
+			if err != nil {
+				continue // it is the one that was killed, or read_back_from tells that too few are up
+			}
+			result.ReadBackFrom++
+			lacking := 0
+			for _, key := range written {
+				if held[key] != value {
+					lacking++
+				}
+			}
+			if lacking > result.Missing {
+				result.Missing = lacking
+			}
+		}
+	}
 	must(json.NewEncoder(os.Stdout).Encode(result))
+}
+
+// heldBy is all that this member has under the prefix. A read is linearizable, so what was acknowledged has to be there.
+func heldBy(endpoint string, secured *tls.Config, prefix string) (map[string]string, error) {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{endpoint}, DialTimeout: readBackPatience, TLS: secured,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	held := map[string]string{}
+	for start, end := prefix, clientv3.GetPrefixRangeEnd(prefix); ; {
+		patience, cancel := context.WithTimeout(context.Background(), readBackPatience)
+		page, err := client.Get(patience, start, clientv3.WithRange(end), clientv3.WithLimit(readBackPage))
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		for _, pair := range page.Kvs {
+			held[string(pair.Key)] = string(pair.Value)
+			start = string(pair.Key) + "\x00"
+		}
+		if !page.More {
+			return held, nil
+		}
+	}
 }
 
 // unix is a moment as Python's time.time() has it.

@@ -23,6 +23,7 @@ class Load:
     callers: int
     batch: int = 1
     rate: float | None = None
+    operations: int | None = None  # so many, instead of a time
 
     @property
     def label(self) -> str:
@@ -68,18 +69,23 @@ class Outage:
 
     seconds: float  # from the kill to the acknowledgement that ended the longest silence after it
     lost: int  # operations that were refused, or whose outcome nobody told
+    acknowledged: int  # that were read back from every surviving member
+    missing: int  # of these, what one of them lacked
 
 
-def read_outage(text: str, killed_at: float) -> Outage:
+def read_outage(text: str, killed_at: float, survivors: int) -> Outage:
     """Out of a report that lists silences; `killed_at` by the wall clock.
 
     What was committed before the kill may be acknowledged shortly after it, so the first acknowledgement would say
-    nothing. Raises Failed when nothing was committed after the kill, or when it silenced nobody.
+    nothing. Raises Failed when nothing was committed after the kill, when it silenced nobody, or when what was
+    acknowledged was not read back from every survivor.
     """
     try:
         fields: Mapping[str, Any] = json.loads(text)
         silences: list[tuple[float, float]] = [(began, ended) for began, ended in fields["silences"]]
         last, lost = float(fields["last_acknowledged"]), int(fields["refused"]) + int(fields["outcome_unknown"])
+        acknowledged, missing = int(fields["operations"]), int(fields["acknowledged_and_lost"])
+        readers = int(fields["read_back_from"])
     except (ValueError, KeyError, TypeError) as error:
         raise Failed(f"not a report ({error!r}): {text.strip()[:500]}") from None
     after = [(ended - began, ended) for began, ended in silences if ended > killed_at]
@@ -87,4 +93,6 @@ def read_outage(text: str, killed_at: float) -> Outage:
         raise Failed(f"after the kill nothing was committed, {lost} operations were refused or are unknown")
     if not after:
         raise Failed("after the kill commits went on as if nothing had happened")
-    return Outage(max(after)[1] - killed_at, lost)
+    if readers != survivors:
+        raise Failed(f"what was acknowledged was read back from {readers} of the {survivors} survivors")
+    return Outage(max(after)[1] - killed_at, lost, acknowledged, missing)

@@ -43,26 +43,33 @@ def take_turn(turn: Turn, system: System, plan: Plan, path: Path, before: Sequen
         if "T5" in plan.topics:
             turn.outage = _kill(running, plan, path)
             tell(f"kill -9 of the leader: {turn.outage.seconds:.2f} s to the next commit, {turn.outage.lost} lost")
+            tell(f"read back {turn.outage.acknowledged:,} acknowledged operations: {turn.outage.missing} are missing")
     finally:
         running.close()
 
 
 def _measure(running: Running, load: Load, seconds: float, path: Path, turn: Turn, tell: Tell) -> Measured:
+    measured = measure(running, load, seconds, path, tell)
+    turn.operations += measured.report.operations
+    return measured
+
+
+def measure(running: Running, load: Load, seconds: float, path: Path, tell: Tell) -> Measured:
+    """One load; where it is of a number of operations, `seconds` is what it usually takes. Raises Failed."""
     samples: list[Sample] = []
-    with _generator(running.load_command(load, seconds), path) as generator:
-        pids = [*running.members.pids.values(), generator.pid]
+    with generator(running.load_command(load, seconds), path) as process:
+        pids = [*running.members.pids.values(), process.pid]
 
         def look() -> None:
             if (seen := sample(pids)) is not None:
                 samples.append(seen)
 
-        text = _report_of(generator, path, WARM_UP_S + seconds, running, look)
+        text = report_of(process, path, WARM_UP_S + seconds, running, look)
     report = read_report(text)
     # The generator ends when what it counts has ended, so that is counted from the end.
     ended_s = samples[-1].at_s if samples else 0.0
     edge_s = EDGE_S + EDGE * seconds
     spent = spent_between(samples, ended_s - report.duration_s + edge_s, ended_s - edge_s)
-    turn.operations += report.operations
     lost = f", {report.failures} refused or unknown" if report.failures else ""
     pace = f"{report.operations_per_s:,.0f}/s, median {report.median_ms:.1f} ms, p99 {report.p99_ms:.1f} ms"
     tell(f"{load.label}: {pace}{lost}")
@@ -74,7 +81,7 @@ def _measure(running: Running, load: Load, seconds: float, path: Path, turn: Tur
 def _kill(running: Running, plan: Plan, path: Path) -> Outage:
     """How long nobody's operation is acknowledged, from the kill on."""
     began, killed_at = time.monotonic(), 0.0
-    with _generator(running.kill_load_command(KILL_RATE, plan.kill_load_s), path) as generator:
+    with generator(running.kill_load_command(KILL_RATE, plan.kill_load_s), path) as process:
 
         def kill_in_time() -> None:
             nonlocal killed_at
@@ -83,14 +90,14 @@ def _kill(running: Running, plan: Plan, path: Path) -> Outage:
                 killed_at = time.time()
                 running.members.kill(leader)
 
-        text = _report_of(generator, path, plan.kill_load_s, running, kill_in_time)
-    return read_outage(text, killed_at)
+        text = report_of(process, path, plan.kill_load_s, running, kill_in_time)
+    return read_outage(text, killed_at, len(running.members.pids))
 
 
 @contextmanager
-def _generator(command: Sequence[str], path: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """It is gone afterwards, whatever happened."""
-    with open(path / "report", "wb") as report, open(path / "notes", "wb") as notes:
+def generator(command: Sequence[str], path: Path, name: str = "load") -> "Iterator[subprocess.Popen[bytes]]":
+    """It is gone afterwards, whatever happened. What it prints is in `path`."""
+    with open(path / f"{name}.report", "wb") as report, open(path / f"{name}.notes", "wb") as notes:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=report, stderr=notes, start_new_session=True
         )
@@ -102,21 +109,29 @@ def _generator(command: Sequence[str], path: Path) -> "Iterator[subprocess.Popen
         process.wait()
 
 
-def _report_of(
-    generator: "subprocess.Popen[bytes]", path: Path, usually_s: float, running: Running, meanwhile: Callable[[], None]
+def report_of(
+    process: "subprocess.Popen[bytes]",
+    path: Path,
+    usually_s: float,
+    running: Running,
+    meanwhile: Callable[[], None],
+    name: str = "load",
 ) -> str:
     """What it prints, when it has ended well. `meanwhile` is called often until then. Raises Failed."""
     deadline = time.monotonic() + usually_s + OVERTIME_S
-    while generator.poll() is None:
+    while process.poll() is None:
         meanwhile()
         running.members.check()
         if time.monotonic() > deadline:
-            raise Failed(f"a load takes {OVERTIME_S:.0f} s longer than its {usually_s:.0f} s:\n{_notes(path)}")
+            words = notes_of(path, name)
+            raise Failed(f"a load takes {OVERTIME_S:.0f} s longer than its {usually_s:.0f} s:\n{words}")
         time.sleep(SAMPLE_S)
-    if generator.returncode:
-        raise Failed(f"a load has ended with code {generator.returncode}:\n{_notes(path)}")
-    return (path / "report").read_text()
+    if process.returncode:
+        raise Failed(f"a load has ended with code {process.returncode}:\n{notes_of(path, name)}")
+    return (path / f"{name}.report").read_text()
 
 
-def _notes(path: Path) -> str:
-    return "\n".join(f"  {line}" for line in (path / "notes").read_text(errors="replace").splitlines()[-10:])
+def notes_of(path: Path, name: str) -> str:
+    """The last of what it said on standard error."""
+    lines = (path / f"{name}.notes").read_text(errors="replace").splitlines()[-10:]
+    return "\n".join(f"  {line}" for line in lines)

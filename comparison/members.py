@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import bftnode
 from bftnode.node.home import Home, create_client_home, create_home, install_genesis
@@ -40,43 +41,58 @@ class Bftnode(System):
 
 
 class RunningMembers(Running):
-    """Members node0, node1, ..."""
+    """Members node0, node1, ...; the genesis has them in the order of their keys."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._client = path / "client"
-        self._ports = Ports(2 * MEMBERS)
+    def __init__(self, path: Path, count: int = MEMBERS, guests: int = 0) -> None:
+        """`guests`: further clients, with homes guest0, guest1, ..."""
+        self.path = path
+        self.count = count
+        self.client = path / "client"
+        self.names = [f"node{i}" for i in range(count)]
+        self.guests = [path / f"guest{i}" for i in range(guests)]
+        self._ports = Ports(2 * count)
         numbers = self._ports.numbers
-        self._names = names = [f"node{i}" for i in range(MEMBERS)]
         made = [
             create_home(path / name, name, f"127.0.0.1:{numbers[2 * i]}", f"127.0.0.1:{numbers[2 * i + 1]}")
-            for i, name in enumerate(names)
+            for i, name in enumerate(self.names)
         ]
-        administrator = create_client_home(self._client, None)
         made.sort(key=lambda member: member.public_key)
-        genesis = make_genesis("comparison", "kv", [administrator.hex()], made, ParametersFile())
-        for name in [*names, "client"]:
-            install_genesis(Home(path / name), genesis)
+        clients = [create_client_home(home, None).hex() for home in (self.client, *self.guests)]
+        self.genesis = make_genesis("comparison", "kv", clients, made, ParametersFile())
+        for home in (*(path / name for name in self.names), self.client, *self.guests):
+            install_genesis(Home(home), self.genesis)
         self.members = Members(path)
 
     def begin(self) -> None:
         """Start the members and wait until each is linked with all others."""
-        for name in self._names:
-            self.members.start(name, [*BFTNODE, "run", "--home", str(self._path / name)])
-        self.members.until(lambda: linked(self._status()), START_S)
+        for name in self.names:
+            self.start(name)
+        self.until_linked()
+
+    def start(self, name: str, *behaviour: str) -> None:
+        """One member; with a behaviour (arguments of theatre.malicious) it is a liar's daemon."""
+        home = ["--home", str(self.path / name)]
+        malicious = [sys.executable, "-m", "theatre.malicious", *home, *behaviour]
+        self.members.start(name, malicious if behaviour else [*BFTNODE, "run", *home])
+
+    def until_linked(self) -> None:
+        """Raises Failed."""
+        self.members.until(lambda: linked(self._status(), self.count), START_S)
 
     def load_command(self, load: Load, duration_s: float) -> list[str]:
-        command = [*BFTNODE, "bench", "--json", "--home", str(self._client), "--mode", load.kind]
+        command = [*BFTNODE, "bench", "--json", "--home", str(self.client), "--mode", load.kind]
         command += ["--duration", str(duration_s), "--size", str(VALUE_BYTES), "--callers", str(load.callers)]
         if load.kind == "many":
             command += ["--batch", str(load.batch)]
+        if load.operations is not None:
+            command += ["--operations", str(load.operations)]
         if load.rate is not None:
             command += ["--rate", str(load.rate)]
         return command
 
     def kill_load_command(self, rate: float, duration_s: float) -> list[str]:
         module = [sys.executable, "-m", "comparison.acknowledgements"]
-        return [*module, str(self._client), str(rate), str(duration_s)]
+        return [*module, str(self.client), str(rate), str(duration_s)]
 
     def leader(self) -> str:
         status = self._status()
@@ -85,9 +101,13 @@ class RunningMembers(Running):
         except ValueError:
             raise Failed(f"bftnode status: {status}") from None
 
+    def statuses(self) -> list[dict[str, Any]]:
+        """What the members that answer say about themselves."""
+        return [row for row in map(json.loads, self._status().splitlines()) if row.get("reachable")]
+
     def _status(self) -> str:
         done = subprocess.run(
-            [*BFTNODE, "status", "--json", "--home", str(self._client)],
+            [*BFTNODE, "status", "--json", "--home", str(self.client)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -104,11 +124,11 @@ class RunningMembers(Running):
 BFTNODE = (sys.executable, "-m", "bftnode")
 
 
-def linked(status: str) -> bool:
+def linked(status: str, count: int = MEMBERS) -> bool:
     """Whether all members answer and are connected with all others, by `bftnode status --json`."""
     rows = [json.loads(line) for line in status.splitlines()]
-    return len(rows) == MEMBERS and all(
-        row.get("reachable") and sum(bool(peer["connected"]) for peer in row["peers"]) == MEMBERS - 1 for row in rows
+    return len(rows) == count and all(
+        row.get("reachable") and sum(bool(peer["connected"]) for peer in row["peers"]) == count - 1 for row in rows
     )
 
 

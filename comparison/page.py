@@ -4,15 +4,17 @@ Curves are inline SVG, colours follow the reader's preference for dark or light,
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from comparison.findings import Section, grid
 from comparison.plan import TOPICS
 from comparison.results import Measured, Results, Spread, spread
-from comparison.table import cell, failures, machine_rows, number, order, pair_by_pair, ratio, rows, significant
+from comparison.table import cell, failures, how, machine_rows, number, pair_by_pair, ratio, rows, significant
 
 TEMPLATE = Path(__file__).parent / "page.html"
 
@@ -52,15 +54,11 @@ class Series:
 
 
 def page(results: Results) -> str:
-    ours, *rest = results.systems
-    title = f"{ours.name} beside {' and '.join(one.name for one in rest)}"
     parts = {
-        "TITLE": escape(title),
+        "TITLE": escape(results.title),
         "LEAD": _lead(results),
-        "HOW": escape(
-            f"{results.began}. {results.machine}. In turns: {order(results)}, each with an empty cluster. Windows of "
-            f"{results.seconds:g} s after a warm-up; values of 128 bytes; members and load share the machine."
-        ),
+        "HOW": escape(f"{results.began}. {how(results)}"),
+        "STUDIES": "".join(map(_study, results.sections)),
         "TABLE": _table(results),
         "CHARTS": _charts(results),
         "MACHINE": _simple(["", "median (minimum to maximum)"], [[a, cell(b, c)] for a, b, c in machine_rows(results)]),
@@ -70,6 +68,9 @@ def page(results: Results) -> str:
         "COMMAND": escape(results.command),
     }
     text = TEMPLATE.read_text(encoding="utf-8")
+    if not results.pairs:
+        text = re.sub("<!--TURNS-->.*?<!--END-->", "", text, flags=re.DOTALL)
+    parts |= {"TURNS": "", "END": ""}
     for name, part in parts.items():
         text = text.replace(f"<!--{name}-->", part)
     return text
@@ -83,6 +84,8 @@ def _code(text: str) -> str:
 
 def _lead(results: Results) -> str:
     """The ratios to the first other that are answers; nothing that is not in the table."""
+    if len(results.systems) < 2:
+        return ""
     ours, other = results.systems[:2]
     tiles = []
     for row in rows(results):
@@ -94,6 +97,21 @@ def _lead(results: Results) -> str:
             about = f"{row.quantity.headline}, {ours.name} / {other.name}: {better} is better"
             tiles.append(f'<li class="{side}"><b>{significant(median)}\u2009x</b><span>{escape(about)}</span></li>')
     return f'<ul class="tiles">{"".join(tiles)}</ul>' if tiles else ""
+
+
+def _study(section: Section) -> str:
+    """A heading, a table whose verdicts have colours, and how it was measured."""
+    heads, body = grid(section)
+    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    lines = []
+    for words, line in zip(body, section.lines, strict=True):
+        side = "" if line.met is None else ' class="won"' if line.met else ' class="lost"'
+        cells = "".join(f"<td>{escape(word)}</td>" for word in words[1:])
+        lines.append(f"<tr{side}><th>{escape(words[0])}</th>{cells}</tr>")
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in section.notes)
+    table = f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    title = f"{section.topic}: {TOPICS[section.topic]}"
+    return f'<h2>{escape(title)}</h2><div class="wide study">{table}</div>{notes}'
 
 
 def _table(results: Results) -> str:

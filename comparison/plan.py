@@ -13,7 +13,22 @@ TOPICS = {
     "T3": "one caller, one operation at a time",
     "T4": "open loop at half of one's own saturation",
     "T5": "kill -9 of the leader under 1,000 operations a second, to the next commit",
+    "T7": "bftnode's memory after a million operations, after more, and under ten times what it can take",
+    "T8": "bftnode at ten million operations: throughput, restart, disk (with --long, or --only T8)",
+    "T9": "bftnode with 4, 7 and 10 members",
+    "T10": "bftnode under attack: lying, slow and flooding members, and clients",
 }
+IN_TURNS = frozenset({"T1", "T2", "T3", "T4", "T5"})
+"""Of all systems; the others are studies of bftnode alone (studies.py)."""
+LONG = frozenset({"T8"})
+"""Only where they are asked for."""
+STUDY_S: Mapping[str, tuple[float, float]] = {
+    "T7": (75.0, 3.0),
+    "T8": (240.0, 6.0),
+    "T9": (25.0, 12.0),
+    "T10": (90.0, 21.0),
+}
+"""What each usually takes: so much, and so many windows."""
 
 BATCHED = "T1 batches"
 """The second row of T1."""
@@ -80,6 +95,15 @@ class Plan:
 
     def fixed(self, kind: str) -> dict[str, Load]:
         return {row: load for row, load in FIXED[kind].items() if row in self.topics}
+
+    @property
+    def in_turns(self) -> bool:
+        return bool(self.topics & IN_TURNS)
+
+    def studies_s(self) -> float:
+        """How long the studies usually take."""
+        each = [STUDY_S[topic] for topic in self.topics if topic in STUDY_S]
+        return sum(fixed / (4 if self.quick else 1) + windows * self.seconds for fixed, windows in each)
 
     def turn_s(self, kind: str) -> float:
         """How long a turn usually takes."""

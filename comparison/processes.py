@@ -39,6 +39,9 @@ class Members:
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._processes.items()}
 
+    def signal(self, name: str, number: signal.Signals) -> None:
+        self._processes[name].send_signal(number)
+
     def kill(self, name: str) -> None:
         """kill -9, and gone."""
         process = self._processes.pop(name)
@@ -89,10 +92,14 @@ def cpu_seconds(stat: str) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def resident_mb(status: str) -> float:
-    """VmRSS out of the text of /proc/PID/status, in MB of 10^6 bytes."""
+def cpu_seconds_of(pid: int) -> float:
+    return cpu_seconds(Path(f"/proc/{pid}/stat").read_text())
+
+
+def resident_mb(status: str, of: str = "VmRSS") -> float:
+    """A line of the text of /proc/PID/status, in MB of 10^6 bytes. RssAnon is what no file holds too."""
     for line in status.splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{of}:"):
             return int(line.split()[1]) * 1024 / 1e6
     return 0.0
 
@@ -105,6 +112,19 @@ def busy_seconds(stat: str) -> float:
 
 def resident_of(pids: Mapping[str, int]) -> dict[str, float]:
     return {name: resident_mb(Path(f"/proc/{pid}/status").read_text()) for name, pid in pids.items()}
+
+
+class Memory(NamedTuple):
+    """Of a member, in MB of 10^6 bytes."""
+
+    resident: float  # with the pages of files that are mapped
+    anonymous: float  # what the process itself holds
+
+
+def memory_of(pids: Mapping[str, int]) -> Memory:
+    """The largest of these, in both."""
+    texts = [Path(f"/proc/{pid}/status").read_text() for pid in pids.values()]
+    return Memory(max(map(resident_mb, texts)), max(resident_mb(text, "RssAnon") for text in texts))
 
 
 class Sample(NamedTuple):

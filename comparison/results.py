@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from comparison.calibration import Calibration
+from comparison.findings import Section
 from comparison.loads import Load, Outage, Report
 
 
@@ -61,6 +62,12 @@ class Results:
     curve_seconds: float
     systems: list[Described]
     pairs: list[Pair] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)  # of the studies
+
+    @property
+    def title(self) -> str:
+        ours, *rest = self.systems
+        return f"{ours.name} beside {' and '.join(one.name for one in rest)}" if rest else f"{ours.name} by itself"
 
     def values(self, system: str, of: Callable[[Turn], float | None]) -> list[float | None]:
         """Pair by pair; None where it was not measured."""

@@ -1,7 +1,10 @@
 """What the comparison asks of a system, whichever it is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from comparison.loads import Load
 from comparison.processes import Members
@@ -34,6 +37,19 @@ class Running(ABC):
     @abstractmethod
     def close(self) -> None:
         """End every process and give the ports back. Safe at any time."""
+
+
+Some = TypeVar("Some", bound=Running)
+
+
+@contextmanager
+def started(running: Some) -> Iterator[Some]:
+    """It runs, and is gone afterwards. Raises Failed."""
+    try:
+        running.begin()
+        yield running
+    finally:
+        running.close()
 
 
 class System(ABC):

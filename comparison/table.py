@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from comparison.findings import grid
 from comparison.plan import BATCHED, TOPICS
 from comparison.results import Described, Measured, Results, Spread, Turn, ratios, spread
 
@@ -59,6 +60,8 @@ cpu = _measured(lambda one: one.cpu_us)
 due = _measured(lambda one: one.load.rate)
 outage = _whole(lambda turn: None if turn.outage is None else turn.outage.seconds)
 lost = _whole(lambda turn: None if turn.outage is None else float(turn.outage.lost))
+acknowledged = _whole(lambda turn: None if turn.outage is None else float(turn.outage.acknowledged))
+missing = _whole(lambda turn: None if turn.outage is None else float(turn.outage.missing))
 largest = _whole(lambda turn: max(turn.resident_mb.values(), default=None))
 together = _whole(lambda turn: sum(turn.resident_mb.values()) if turn.resident_mb else None)
 committed = _whole(lambda turn: float(turn.operations) if turn.resident_mb else None)
@@ -83,6 +86,8 @@ QUANTITIES = (
     Quantity("", "p99 latency, ms", 1, "less", p99, "T4", "T4", "p99 at half load"),
     Quantity("T5", "seconds", 2, "less", outage, headline="Silence after a kill of the leader"),
     Quantity("", "operations that failed, or whose outcome stayed unknown", 0, "less", lost),
+    Quantity("", "acknowledged operations, read back from every survivor", 0, "", acknowledged),
+    Quantity("", "of these, missing at one of them", 0, "less", missing),
     Quantity("Memory", "resident, MB, the largest member", 0, "less", largest, headline="Memory of a member"),
     Quantity("", "resident, MB, all members", 0, "less", together),
     Quantity("", "operations that had been committed by then", 0, "", committed),
@@ -198,6 +203,21 @@ def order(results: Results) -> str:
     return " then ".join(one.name for one in results.systems) + f", {len(results.pairs)} x"
 
 
+def how(results: Results) -> str:
+    """What is true of all figures."""
+    turns_ = (
+        f"In turns: {order(results)}; each turn with an empty cluster. Medians (minima to maxima) of all turns; ratios "
+        "are of neighbouring turns. "
+        if results.pairs
+        else ""
+    )
+    return (
+        f"{results.machine}. {turns_}Windows of {results.seconds:g} s after a warm-up that is left out. Values of 128 "
+        "bytes. Members and load share the machine; the CPU is of both together. Resident memory counts pages of the "
+        "database's file that are mapped."
+    )
+
+
 # ---- markdown
 
 
@@ -212,31 +232,28 @@ def markdown(results: Results) -> str:
         ]
         table.append([row.quantity.topic, row.text, *cells, *(ratio(one) for one in row.against)])
     pairs = [[text, cell(one, digits)] for text, one, digits in machine_rows(results)]
-    lines = [
-        f"# {ours.name} beside {' and '.join(one.name for one in rest)}",
-        "",
-        f"{results.began}, `{results.command}`. {results.machine}. In turns: {order(results)}; each turn with an "
-        f"empty cluster. Windows of {results.seconds:g} s after a warm-up that is left out. Values of 128 bytes. "
-        "Medians (minima to maxima) of all turns; ratios are of neighbouring turns. Members and load share the "
-        "machine; the CPU is of both together. Resident memory counts pages of the database's file that are mapped.",
-        "",
-        *_grid(heads, table),
-        "",
-        *(f"- {topic}: {text}." for topic, text in TOPICS.items() if any(row.quantity.topic == topic for row in found)),
-        f"- Operations that were refused or whose outcome is unknown, in all windows together: {failures(results):,}.",
-        "",
-        "## The machine in those minutes",
-        "",
-        *_grid(["", "median (minimum to maximum)"], pairs),
-        "",
-        "## Pair by pair",
-        "",
-        *_grid(*pair_by_pair(results)),
-        "",
-        "## How each was run",
-        "",
-        *(f"- {one.name}: {one.flags}." for one in results.systems),
-    ]
+    lines = [f"# {results.title}", "", f"{results.began}, `{results.command}`. {how(results)}", ""]
+    if found:
+        lines += [
+            *_grid(heads, table),
+            "",
+            *(
+                f"- {topic}: {text}."
+                for topic, text in TOPICS.items()
+                if any(row.quantity.topic == topic for row in found)
+            ),
+            "- Operations that were refused or whose outcome is unknown, in all windows together: "
+            f"{failures(results):,}.",
+            "",
+        ]
+    for section in results.sections:
+        lines += [f"## {section.topic}: {TOPICS[section.topic]}", "", *_grid(*grid(section)), ""]
+        lines += [*(f"- {note}" for note in section.notes), ""]
+    if pairs:
+        lines += ["## The machine in those minutes", "", *_grid(["", "median (minimum to maximum)"], pairs), ""]
+    if found:
+        lines += ["## Pair by pair", "", *_grid(*pair_by_pair(results)), ""]
+    lines += ["## How each was run", "", *(f"- {one.name}: {one.flags}." for one in results.systems)]
     return "\n".join(lines) + "\n"
 
 

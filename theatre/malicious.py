@@ -97,10 +97,17 @@ class RealLiar:
     muted = False
 
     def __init__(
-        self, behaviours: Sequence[Behaviour], dice: Random, timing: Timing, *, disguised: bool = False
+        self,
+        behaviours: Sequence[Behaviour],
+        dice: Random,
+        timing: Timing,
+        *,
+        disguised: bool = False,
+        act_interval_ms: tuple[int, int] = ACT_INTERVAL_MS,
     ) -> None:
         self._chosen = behaviours
         self._dice = dice
+        self._act_interval_ms = act_interval_ms
         self.timing = timing
         self.disguised = disguised
         self.world = Later()
@@ -155,7 +162,7 @@ class RealLiar:
 
     async def _act(self) -> None:
         while True:
-            await trio.sleep(self._dice.randint(*ACT_INTERVAL_MS) / 1000)
+            await trio.sleep(self._dice.randint(*self._act_interval_ms) / 1000)
             for behaviour in self.behaviours:
                 behaviour.act()
 
@@ -208,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--behaviour", action="append", required=True, choices=sorted(BEHAVIOURS), metavar="NAME")
     parser.add_argument("--dice", default="script", help="what its random choices are seeded with")
     parser.add_argument("--in-disguise", action="store_true", help="correct until SIGUSR1")
+    parser.add_argument("--act-every-ms", type=int, metavar="MS", help="act so often (default: as in the simulator)")
     parser.add_argument("--probability", type=float, default=1.0, help="of each message; see simulations' trigger.py")
     parser.add_argument("--height", type=int, action="append", default=[], help="lie at this height only")
     parser.add_argument("--view", type=int, action="append", default=[], help="lie in this view only")
@@ -229,7 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         behaviours = [Triggered(dice, trigger, item) for item in behaviours]
     config = home.load_config(os.environ, {}).config
     acts = Random(f"{options.dice}/acts")
-    mask = RealLiar(behaviours, acts, config.replica_timing(), disguised=options.in_disguise)
+    often = ACT_INTERVAL_MS if options.act_every_ms is None else (options.act_every_ms, options.act_every_ms)
+    mask = RealLiar(behaviours, acts, config.replica_timing(), disguised=options.in_disguise, act_interval_ms=often)
 
     def drop_disguise(*_: object) -> None:
         mask.disguised = False

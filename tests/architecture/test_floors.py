@@ -33,7 +33,7 @@ GUESTS: dict[str, set[str]] = {
     "node": {"trio", "structlog", "msgspec", "cryptography", "nacl"},
     "simulations": set(),
     "theatre": {"trio", "msgspec", "lmdb"},
-    "comparison": {"trio", "cryptography", "nacl"},
+    "comparison": {"trio", "cryptography", "nacl", "lmdb"},
 }
 # The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
 # line, which hands over to it, sees the theatre. It opens members' data itself, to damage them.

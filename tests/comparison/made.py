@@ -39,7 +39,7 @@ def ours(factor: float) -> Turn:
             "T3": measured(Load("single", 1), 200 * factor, 5 / factor),
             "T4": measured(Load("coalesced", 2000, rate=20_000 * factor), 20_000 * factor, 10 / factor),
         },
-        outage=Outage(1.0, 0),
+        outage=Outage(1.0, 0, 8000, 0),
         resident_mb={"node0": 90.0, "node1": 100.0, "node2": 91.0, "node3": 92.0},
         operations=1_000_000,
     )
@@ -61,7 +61,7 @@ def theirs(factor: float, name: str = "etcd") -> Turn:
             "T3": measured(Load("put", 1), 1_000 * factor, 1 / factor),
             "T4": measured(Load("put", 2000, rate=2_500 * factor), 2_500 * factor, 20 / factor),
         },
-        outage=Outage(1.5, 1200),
+        outage=Outage(1.5, 1200, 6800, 0),
         resident_mb={"etcd0": 300.0, "etcd1": 200.0, "etcd2": 250.0},
         operations=100_000,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from bftnode.cli.bench import Load as BenchLoad
 from bftnode.cli.bench import Tally, summarise
-from comparison.acknowledgements import silences
+from comparison.acknowledgements import missing, silences
 from comparison.failures import Failed
 from comparison.loads import Load, read_outage, read_report
 
@@ -20,6 +20,8 @@ REPORT = {
     "outcome_unknown": 2,
     "silences": [[10.0, 10.1], [19.99, 20.04], [20.05, 21.5], [30.0, 30.2]],
     "last_acknowledged": 40.0,
+    "read_back_from": 3,
+    "acknowledged_and_lost": 0,
 }
 
 
@@ -54,18 +56,33 @@ def test_nothing_committed_is_a_failure() -> None:
 
 def test_an_outage_ends_with_the_longest_silence_after_the_kill() -> None:
     """Acknowledgements of what was committed before do not end it; silences before do not count."""
-    outage = read_outage(json.dumps(REPORT), killed_at=20.0)
+    outage = read_outage(json.dumps(REPORT), killed_at=20.0, survivors=3)
     assert (outage.seconds, outage.lost) == (1.5, 3)
 
 
 def test_a_kill_that_silences_nobody_or_everybody_is_a_failure() -> None:
     """Neither is a figure."""
     with pytest.raises(Failed, match="as if nothing had happened"):
-        read_outage(json.dumps(REPORT), killed_at=31.0)
+        read_outage(json.dumps(REPORT), killed_at=31.0, survivors=3)
     with pytest.raises(Failed, match="nothing was committed"):
-        read_outage(json.dumps(REPORT), killed_at=41.0)
+        read_outage(json.dumps(REPORT), killed_at=41.0, survivors=3)
     with pytest.raises(Failed, match="not a report"):
-        read_outage("{}", killed_at=1.0)
+        read_outage("{}", killed_at=1.0, survivors=3)
+
+
+def test_what_was_acknowledged_and_lost_is_told() -> None:
+    """As it was read back; and where a survivor was not read, nothing is known."""
+    lost = json.dumps({**REPORT, "acknowledged_and_lost": 7})
+    assert read_outage(lost, killed_at=20.0, survivors=3).missing == 7
+    with pytest.raises(Failed, match="from 3 of the 4 survivors"):
+        read_outage(lost, killed_at=20.0, survivors=4)
+
+
+def test_what_a_member_lacks() -> None:
+    """What is absent, and what has another value; more than was written is no loss."""
+    written = {b"a": b"1", b"b": b"2", b"c": b"3"}
+    assert missing(written, {**written, b"d": b"4"}) == 0
+    assert missing(written, {b"a": b"1", b"b": b"of before"}) == 2
 
 
 def test_silences_are_between_neighbours() -> None:

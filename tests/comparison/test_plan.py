@@ -6,7 +6,8 @@ import pytest
 
 from comparison.command import parser, topics_of
 from comparison.loads import Load
-from comparison.plan import BATCHED, TOPICS, Plan, best, half
+from comparison.plan import BATCHED, IN_TURNS, LONG, STUDY_S, TOPICS, Plan, best, half
+from comparison.studies import STUDIES
 from tests.comparison.made import measured, ours, theirs
 
 ALL = frozenset(TOPICS)
@@ -36,6 +37,21 @@ def test_the_time_is_stated_and_grows_with_what_is_asked() -> None:
     assert Plan(frozenset({"T3"}), 10.0, 5.0).turn_s("etcd") < 20
 
 
+def test_a_study_alone_needs_no_turns() -> None:
+    """Nor etcd; and what it takes is stated, with what is asked for in turns or without."""
+    alone = Plan(frozenset({"T7"}), 4.0, 2.0)
+    assert not alone.in_turns
+    assert Plan(frozenset({"T7", "T3"}), 4.0, 2.0).in_turns
+    assert 0 < Plan(frozenset({"T7"}), 4.0, 2.0, quick=True).studies_s() < alone.studies_s() < 200
+    assert Plan(frozenset({"T3"}), 4.0, 2.0).studies_s() == 0
+
+
+def test_every_study_says_what_it_is_and_how_long_it_takes() -> None:
+    """Its topic is on the command line, and it is no row of the turns."""
+    assert set(STUDIES) == set(STUDY_S) == set(TOPICS) - IN_TURNS
+    assert set(STUDIES) >= LONG
+
+
 def test_saturation_is_the_best_point_of_all_turns() -> None:
     """One lucky window does not move it."""
     assert best([ours(1.0)], "coalesced") == Load("coalesced", 1024)
@@ -53,13 +69,13 @@ def test_half_of_a_saturation_is_an_open_loop() -> None:
 def test_options() -> None:
     """Topics in any case; an unknown one is named."""
     assert topics_of("t1,T3") == {"T1", "T3"}
-    with pytest.raises(argparse.ArgumentTypeError, match="T9"):
-        topics_of("T1,T9")
+    with pytest.raises(argparse.ArgumentTypeError, match="T11"):
+        topics_of("T1,T11")
     asked = parser().parse_args(["--pairs", "3", "--only", "T5", "--etcd-4"])
     assert (asked.pairs, asked.only, asked.etcd_4, asked.quick) == (3, {"T5"}, True, False)
 
 
-@pytest.mark.parametrize("words", [("--pairs", "0"), ("--pairs", "two"), ("--only", "T9")])
+@pytest.mark.parametrize("words", [("--pairs", "0"), ("--pairs", "two"), ("--only", "T11")])
 def test_what_cannot_be_measured_is_refused_at_once(words: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is fetched or started, with the word that is wrong."""
     with pytest.raises(SystemExit):

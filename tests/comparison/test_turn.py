@@ -34,6 +34,10 @@ REPORT = {
 }
 
 
+READ_BACK = {"read_back_from": 2, "acknowledged_and_lost": 0}
+"""From those whom the kill leaves."""
+
+
 class RunningToy(Running):
     def __init__(self, path: Path, generator: str, one_more: str | None) -> None:
         self.members = Members(path)
@@ -57,7 +61,7 @@ class RunningToy(Running):
 
     def kill_load_command(self, rate: float, duration_s: float) -> list[str]:
         far = 1e12  # a silence that ends long after any kill
-        report = json.dumps({**REPORT, "silences": [[0, far]], "last_acknowledged": far})
+        report = json.dumps({**REPORT, "silences": [[0, far]], "last_acknowledged": far, **READ_BACK})
         return [sys.executable, "-c", self._generator, str(duration_s), report]
 
     def leader(self) -> str:
@@ -143,7 +147,8 @@ def test_the_leader_is_killed(tmp_path: Path) -> None:
     assert turn.outage.seconds > 1
     assert toy.running is not None
     assert toy.running.left == ["toy0", "toy2"]
-    assert seen[-1].startswith("kill -9 of the leader")
+    assert seen[-2].startswith("kill -9 of the leader")
+    assert (turn.outage.acknowledged, turn.outage.missing) == (1000, 0)
 
 
 def test_a_generator_that_fails_ends_the_turn(tmp_path: Path) -> None:

@@ -1,0 +1,13 @@
+"""The studies of bftnode alone, by topic."""
+
+from collections.abc import Mapping
+
+from comparison import attacks, growth, memory, sizes
+from comparison.findings import Study
+
+STUDIES: Mapping[str, Study] = {
+    "T7": memory.study,
+    "T8": growth.study,
+    "T9": sizes.study,
+    "T10": attacks.study,
+}
