@@ -1,7 +1,8 @@
 """What `forensics` is given: a home, a data directory, a copy of one, a receipt or an exported log.
 
 An exhibit in a file is JSON lines, each one object of one field in hexadecimal digits: "header", "certificate",
-"new_view", "loose" or "receipt", the canonical bytes of each. A receipt may also stand alone, as its canonical bytes.
+"new_view", "loose" or "receipt", the canonical bytes of each. A receipt may also stand alone, as its file or its
+canonical bytes.
 """
 
 import json
@@ -13,7 +14,7 @@ from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.forensics import Testimony
-from bftnode.protocol.receipts import Receipt
+from bftnode.protocol.receipts import FORMAT, Receipt, parse_receipt
 from bftnode.storage.directory import LMDB_NAME, VERSION_NAME, identity_of
 from bftnode.storage.environment import DATA_NAME
 from bftnode.storage.testimony import read_testimony
@@ -37,7 +38,10 @@ def read_exhibit(path: Path, chain_id: bytes) -> Testimony:
     if path.stat().st_size > EXHIBIT_BYTES_MAX:
         raise Refused(Reason.CODEC_SIZE, f"{path} is longer than {EXHIBIT_BYTES_MAX} bytes")
     raw = path.read_bytes()
-    testimony = _read_lines(path, raw) if raw.lstrip()[:1] == b"{" else _of_receipts([raw])
+    if raw.startswith(FORMAT.encode()):
+        testimony = _of_receipts([encode(parse_receipt(raw)[0])])
+    else:
+        testimony = _read_lines(path, raw) if raw.lstrip()[:1] == b"{" else _of_receipts([raw])
     for header in testimony.headers:
         if open_header(header).chain_id != chain_id:
             raise Refused(Reason.FOREIGN_DATA, f"{path} is of another cluster than the genesis")

@@ -1,7 +1,7 @@
 """Merkle trees against RFC 6962 itself: its vectors, a slow reading of its text, and pymerkle."""
 
 import hashlib
-from collections.abc import Sequence
+from functools import cache
 
 import pymerkle
 import pytest
@@ -18,8 +18,8 @@ from bftnode.protocol.merkle import (
     verify_inclusion,
 )
 
-SIZES = range(71)
-DATA = [bytes((i,)) * (i % 5) for i in range(max(SIZES))]
+SIZES = range(301)
+DATA = [i.to_bytes(2, "big") * (i % 5) for i in range(max(SIZES))]
 LEAVES = [leaf_hash(data) for data in DATA]
 NODES = {(level, index): digest for level, index, digest in Frontier().append(LEAVES)[1]}
 
@@ -28,39 +28,43 @@ def node_at(level: int, index: int) -> bytes:
     return NODES[level, index]
 
 
-# RFC 6962, section 2.1, read aloud.
-def mth(data: Sequence[bytes]) -> bytes:
-    if not data:
+# RFC 6962, section 2.1, read aloud; of DATA[start:end] in the place of D[n], so that a subtree is hashed once.
+@cache
+def mth(start: int, end: int) -> bytes:
+    if start == end:
         return hashlib.sha256(b"").digest()
-    if len(data) == 1:
-        return hashlib.sha256(b"\x00" + data[0]).digest()
-    k = split(len(data))
-    return hashlib.sha256(b"\x01" + mth(data[:k]) + mth(data[k:])).digest()
+    if end - start == 1:
+        return hashlib.sha256(b"\x00" + DATA[start]).digest()
+    k = start + split(end - start)
+    return hashlib.sha256(b"\x01" + mth(start, k) + mth(k, end)).digest()
 
 
+@cache
 def split(n: int) -> int:
     return max(2**i for i in range(n.bit_length()) if 2**i < n)
 
 
-def path(m: int, data: Sequence[bytes]) -> list[bytes]:
-    """Section 2.1.1."""
-    if len(data) == 1:
+def path(m: int, start: int, end: int) -> list[bytes]:
+    """Section 2.1.1; `m` counts from `start`."""
+    if end - start == 1:
         return []
-    k = split(len(data))
-    return [*path(m, data[:k]), mth(data[k:])] if m < k else [*path(m - k, data[k:]), mth(data[:k])]
+    k = split(end - start)
+    if m < k:
+        return [*path(m, start, start + k), mth(start + k, end)]
+    return [*path(m - k, start + k, end), mth(start, start + k)]
 
 
-def proof(m: int, data: Sequence[bytes], whole: bool = True) -> list[bytes]:
+def proof(m: int, start: int, end: int, whole: bool = True) -> list[bytes]:
     """Section 2.1.2, SUBPROOF."""
-    if m == len(data):
-        return [] if whole else [mth(data)]
-    k = split(len(data))
+    if m == end - start:
+        return [] if whole else [mth(start, end)]
+    k = split(end - start)
     if m <= k:
-        return [*proof(m, data[:k], whole), mth(data[k:])]
-    return [*proof(m - k, data[k:], False), mth(data[:k])]
+        return [*proof(m, start, start + k, whole), mth(start + k, end)]
+    return [*proof(m - k, start + k, end, False), mth(start, start + k)]
 
 
-ROOTS = [mth(DATA[:size]) for size in SIZES]
+ROOTS = [mth(0, size) for size in SIZES]
 
 
 def test_the_published_vectors() -> None:
@@ -88,7 +92,7 @@ def test_roots_and_inclusion_proofs_are_the_rfcs(size: int) -> None:
     assert root_of(LEAVES[:size]) == ROOTS[size]
     for index in range(size):
         made = inclusion_proof(index, size, node_at)
-        assert made == path(index, DATA[:size])
+        assert made == path(index, 0, size)
         assert verify_inclusion(LEAVES[index], index, size, made, ROOTS[size])
 
 
@@ -97,19 +101,36 @@ def test_consistency_proofs_are_the_rfcs(new: int) -> None:
     """Every earlier size; each proof verifies."""
     for old in range(new + 1):
         made = consistency_proof(old, new, node_at)
-        assert made == (proof(old, DATA[:new]) if old else [])
+        assert made == (proof(old, 0, new) if old else [])
         assert verify_consistency(old, new, ROOTS[old], ROOTS[new], made)
 
 
 def test_pymerkle_agrees() -> None:
-    """An implementation that is not ours: roots and audit paths (its first element is the leaf itself)."""
+    """An implementation that is not ours: every root, and every audit path (its first element is the leaf itself)."""
     tree = pymerkle.InmemoryTree(algorithm="sha256")
     for size, data in enumerate(DATA, 1):
         tree.append_entry(data)
         assert tree.get_root() == ROOTS[size]
-    for index in range(0, len(DATA), 7):
-        theirs = tree.prove_inclusion(index + 1, len(DATA)).path
-        assert theirs == [LEAVES[index], *inclusion_proof(index, len(DATA), node_at)]
+    for size in (1, 2, 3, 127, 128, 129, 255, 256, 257, len(DATA)):
+        for index in range(size):
+            theirs = tree.prove_inclusion(index + 1, size).path
+            assert theirs == [LEAVES[index], *inclusion_proof(index, size, node_at)]
+
+
+def test_proofs_read_a_logarithm_of_the_tree() -> None:
+    """Of a log of ten million entries some two dozen nodes, and never more than three times its depth."""
+    size = 10_000_000
+    for index in (0, 1, 4_999_999, 8_388_607, 8_388_608, size - 2, size - 1):
+        for make in (inclusion_proof, consistency_proof):
+            reads: list[tuple[int, int]] = []
+
+            def counted(level: int, at: int, reads: list[tuple[int, int]] = reads) -> bytes:
+                assert (at + 1) << level <= size, "a complete node of the tree"
+                reads.append((level, at))
+                return bytes(32)
+
+            make(index, size, counted)
+            assert len(reads) <= 3 * size.bit_length()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 13, 64, 70])

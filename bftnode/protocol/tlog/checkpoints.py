@@ -8,7 +8,7 @@ base64(ROOT)
 from typing import NamedTuple
 
 from bftnode.protocol.tlog.encoding import from_base64, from_decimal, malformed, to_base64
-from bftnode.protocol.tlog.notes import Note, check_name, parse_note
+from bftnode.protocol.tlog.notes import NAME_BYTES_MAX, Note, parse_note
 
 EXTENSIONS_MAX = 16
 """Extension lines of others' checkpoints; of more the checkpoint is refused. Ours have none: nobody can audit them."""
@@ -50,7 +50,8 @@ def parse_checkpoint(text: str) -> Checkpoint:
         raise malformed("a checkpoint is an origin, a size and a root, each on a line")
     if len(lines) > 3 + EXTENSIONS_MAX:
         raise malformed(f"a checkpoint has at most {EXTENSIONS_MAX} extension lines")
-    check_name(lines[0])
+    if len(lines[0].encode()) > NAME_BYTES_MAX:
+        raise malformed(f"the origin of a checkpoint is at most {NAME_BYTES_MAX} bytes")
     size, root = from_decimal(lines[1], "the size of a checkpoint"), from_base64(lines[2], "the root of a checkpoint")
     if len(root) != 32:
         raise malformed("the root of a checkpoint is not 32 bytes")

@@ -25,14 +25,15 @@ class Cosigners:
         consensus = sorted(public_key_of(seed(i)) for i in range(n))
         self.log_signers = [signer(seed(i, "log")) for i in range(n)]
         self.ed25519 = [signer(seed(i, "cosigning")) for i in range(n)]
-        self.ml_dsa = [MLDSA44PrivateKey.from_seed_bytes(seed(i, "ml-dsa")) for i in range(n)]
+        ml_dsa = [MLDSA44PrivateKey.from_seed_bytes(seed(i, "ml-dsa")) for i in range(n)]
+        self.ml_dsa = [key.sign for key in ml_dsa]
         self.keys = [
             MemberKeys(
                 f"org-{i}",
                 consensus[i],
                 public_key_of(seed(i, "log")),
                 public_key_of(seed(i, "cosigning")) if cosignatures.ED25519 in self.kinds else None,
-                self.ml_dsa[i].public_key().public_bytes_raw() if cosignatures.ML_DSA_44 in self.kinds else None,
+                ml_dsa[i].public_key().public_bytes_raw() if cosignatures.ML_DSA_44 in self.kinds else None,
             )
             for i in range(n)
         ]
@@ -48,7 +49,7 @@ class Cosigners:
                 checkpoint,
                 key,
                 when,
-                self.ed25519[member] if key.kind == cosignatures.ED25519 else self.ml_dsa[member].sign,
+                self.ed25519[member] if key.kind == cosignatures.ED25519 else self.ml_dsa[member],
             )
             for key in self.keys[member].cosigning_keys(self.chain_id)
         ]

@@ -74,7 +74,7 @@ def test_the_signed_message_is_the_documents() -> None:
         TREE.text().replace("\n7\n", "\n\u0667\n"),
         TREE.text().replace("\n7\n", f"\n{2**63}\n"),
         TREE.text().replace("\n7\n", "\n" + "9" * 5000 + "\n"),
-        TREE.text().replace("example.com/log", "example com"),
+        TREE.text().replace("example.com/log", "o" * 256),
         TREE.text().replace("example.com/log", ""),
         TREE.text().replace("=\n", "\n"),
         TREE.text() + "e\n" * 17,
@@ -87,9 +87,9 @@ def test_a_malformed_checkpoint_is_refused(text: str) -> None:
     assert refusal.value.reason is Reason.NOTE_MALFORMED
 
 
-def test_extension_lines_are_kept_and_an_empty_log_has_a_checkpoint() -> None:
-    """Both come back as the same text."""
-    for tree in (TREE._replace(extensions=("a", "b c")), TREE._replace(size=0)):
+def test_what_others_checkpoints_have_is_kept() -> None:
+    """Extension lines, an empty log, an origin with spaces: each comes back as the same text."""
+    for tree in (TREE._replace(extensions=("a", "b c")), TREE._replace(size=0), TREE._replace(origin="go.sum tree")):
         assert parse_checkpoint(tree.text()) == tree
 
 
