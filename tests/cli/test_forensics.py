@@ -20,7 +20,7 @@ from bftnode.protocol.envelope import encode_frame, seal, signing_bytes
 from bftnode.protocol.genesis import Genesis
 from bftnode.protocol.merkle import EMPTY_ROOT
 from bftnode.protocol.messages import Kind, NewView, ViewChange
-from bftnode.protocol.receipts import Receipt
+from bftnode.protocol.receipts import Receipt, write_receipt
 from bftnode.replica.effects import AppendBlock
 from bftnode.storage.store import Storage, Turn
 from tests.cli.commands import bftnode
@@ -139,17 +139,18 @@ def test_a_data_directory_against_a_copy_of_its_files(town: Town, tmp_path: Path
 
 @pytest.mark.covers("X06", "X04")
 def test_a_receipt_against_an_exported_log(town: Town, tmp_path: Path) -> None:
-    """The receipt as a line and as bare bytes; the log as another machine exported it."""
+    """The receipt as a line, as bare bytes and as its file; the log as another machine exported it."""
     parent, first = common(town)
     one, two = town.block(parent, 2), town.block(parent, 3)
     a = town.write(0, [first, (one, town.certificate(one, 0, LEFT))])
-    log, line, bare = tmp_path / "log.jsonl", tmp_path / "receipt.jsonl", tmp_path / "receipt"
+    log, line, bare, text = (tmp_path / name for name in ("log.jsonl", "receipt.jsonl", "receipt", "x.receipt"))
     result = bftnode("forensics", str(a), str(a), "--export", str(log))
     assert result.exit_code == 0, result.output
-    receipt = encode(Receipt(two.header_raw, 0, (), town.certificate(two, 0, RIGHT)))
-    line.write_text(json.dumps({"receipt": receipt.hex()}) + "\n", encoding="ascii")
-    bare.write_bytes(receipt)
-    for file in (line, bare):
+    receipt = Receipt(two.header_raw, 0, (), town.certificate(two, 0, RIGHT))
+    line.write_text(json.dumps({"receipt": encode(receipt).hex()}) + "\n", encoding="ascii")
+    bare.write_bytes(encode(receipt))
+    text.write_bytes(write_receipt(receipt, b"an entry"))
+    for file in (line, bare, text):
         result = bftnode("forensics", str(file), str(log), "--genesis", str(Home(a).genesis_path), "--json")
         assert result.exit_code == 5, result.output
         assert [one["name"] for one in json.loads(result.stdout)["culprits"]] == town.names(1, 2)
