@@ -1,8 +1,9 @@
 """The log application: records that are appended and never change, read by their index.
 
-The state holds each record under its index and how many there are; it is read by queries. What an entry of the
-replicated log is (an envelope) and what a record is are two things: one envelope may append many records, and
-`Record.log_index` names its envelope, for which any replica gives a receipt. docs/applications.md.
+The state holds each record's data under its index, what its envelope says of it with the first one of the envelope,
+and how many records there are; it is read by queries. What an entry of the replicated log is (an envelope) and what a
+record is are two things: one envelope may append many records, and `Record.log_index` names its envelope, for which any
+replica gives a receipt. docs/applications.md.
 """
 
 from collections.abc import Callable
@@ -24,9 +25,9 @@ PAGE_BYTES_MAX = 256 * 1024
 PAGE_RECORDS_MAX = 1000
 """A range that asks for more records is refused as malformed."""
 
-_SIZE_KEY = b"n"
+_END_KEY = b"n"
 _RECORD_PREFIX = b"r"
-_RECORD_OVERHEAD_BYTES = 80  # the most that its other fields add to a record's data
+_RECORD_OVERHEAD_BYTES = 100  # the most that the other fields add to a record's data
 _READ_AHEAD = 16  # records read from the map at a time
 
 
@@ -59,6 +60,31 @@ class Record(Wire, frozen=True):
     data: bytes
 
 
+class Origin(Wire, frozen=True):
+    """What all records of one envelope have in common."""
+
+    log_index: UInt
+    seq: UInt
+    time_ms: UInt
+    client: PublicKey
+
+
+class Stored(Wire, frozen=True):
+    """A record in the state. `behind`: so many records before it is the first of its envelope, which has the origin."""
+
+    behind: UInt
+    origin: Origin | None
+    data: bytes
+
+
+class End(Wire, frozen=True):
+    """How many records there are, the envelope of the last one, and the index of that envelope's first."""
+
+    size: UInt
+    log_index: UInt
+    first: UInt
+
+
 class Appended(Wire, frozen=True, tag=1):
     """The index that the record was given."""
 
@@ -83,7 +109,8 @@ Answer = Appended | Found | Page
 _read_append: Callable[[bytes], Append] = decoder_of(Append, limits.TRANSACTION_BYTES_MAX)
 _read_query: Callable[[bytes], Query] = decoder_of(Query, 64)
 _read_answer: Callable[[bytes], Answer] = decoder_of(Answer, PAGE_BYTES_MAX + RECORD_BYTES_MAX)
-_read_record: Callable[[bytes], Record] = decoder_of(Record, RECORD_BYTES_MAX + _RECORD_OVERHEAD_BYTES)
+_read_stored: Callable[[bytes], Stored] = decoder_of(Stored, RECORD_BYTES_MAX + _RECORD_OVERHEAD_BYTES)
+_read_end: Callable[[bytes], End] = decoder_of(End, 64)
 
 
 class Records(Application):
@@ -94,10 +121,14 @@ class Records(Application):
 
     def apply(self, state: State, operation: bytes, context: Context) -> bytes:
         data = open_append(operation).data
-        index = _size(state)
-        record = Record(index, context.log_index, context.seq, context.time_ms, context.client, data)
-        state.put(_record_key(index), encode(record))
-        state.put(_SIZE_KEY, (index + 1).to_bytes(8, "big"))
+        end = _end(state)
+        index = first = end.size
+        if index and end.log_index == context.log_index:
+            first, origin = end.first, None
+        else:
+            origin = Origin(context.log_index, context.seq, context.time_ms, context.client)
+        state.put(_record_key(index), encode(Stored(index - first, origin, data)))
+        state.put(_END_KEY, encode(End(index + 1, context.log_index, first)))
         return encode(Appended(index))
 
     def query(self, state: ReadableState, query: bytes) -> bytes:
@@ -110,26 +141,47 @@ def _record_key(index: int) -> bytes:
     return _RECORD_PREFIX + index.to_bytes(8, "big")
 
 
-def _size(state: ReadableState) -> int:
-    stored = state.get(_SIZE_KEY)
-    return 0 if stored is None else int.from_bytes(stored, "big")
+def _end(state: ReadableState) -> End:
+    stored = state.get(_END_KEY)
+    return End(0, 0, 0) if stored is None else _read_end(stored)
 
 
 def _read(state: ReadableState, request: Read) -> Found:
-    stored = state.get(_record_key(request.index))
-    return Found(None if stored is None else _read_record(stored))
+    raw = state.get(_record_key(request.index))
+    if raw is None:
+        return Found(None)
+    stored = _read_stored(raw)
+    return Found(_record(request.index, stored, _origin(state, request.index, stored)))
+
+
+def _origin(state: ReadableState, index: int, stored: Stored) -> Origin:
+    if stored.origin is not None:
+        return stored.origin
+    raw = state.get(_record_key(index - stored.behind))
+    assert raw is not None, "an envelope's first record is there"
+    origin = _read_stored(raw).origin
+    assert origin is not None, "an envelope's first record has its origin"
+    return origin
+
+
+def _record(index: int, stored: Stored, origin: Origin) -> Record:
+    return Record(index, origin.log_index, origin.seq, origin.time_ms, origin.client, stored.data)
 
 
 def _range(state: ReadableState, request: Range) -> Page:
     records: list[Record] = []
-    size, room = _size(state), PAGE_BYTES_MAX
+    origin: Origin | None = None
+    size, room = _end(state).size, PAGE_BYTES_MAX
     at, end = request.first, min(request.first + request.limit, size)
     while at < end:
-        for _, stored in state.scan(_record_key(at), _record_key(end), _READ_AHEAD):
-            room -= len(stored)
+        for index, (_, raw) in enumerate(state.scan(_record_key(at), _record_key(end), _READ_AHEAD), at):
+            room -= len(raw) + _RECORD_OVERHEAD_BYTES
             if records and room < 0:
                 return Page(tuple(records), size)
-            records.append(_read_record(stored))
+            stored = _read_stored(raw)
+            # The same as that of the record before it, unless this one begins an envelope.
+            origin = _origin(state, index, stored) if origin is None else stored.origin or origin
+            records.append(_record(index, stored, origin))
         at += _READ_AHEAD
     return Page(tuple(records), size)
 

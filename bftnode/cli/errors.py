@@ -31,6 +31,7 @@ EXIT_CODES: dict[Reason, int] = {
     Reason.AUTH_WEAK_KEY: CONFIGURATION,
     Reason.FOREIGN_DATA: CONFIGURATION,
     Reason.NEWER_DATA: CONFIGURATION,
+    Reason.OLDER_DATA: CONFIGURATION,
     Reason.DATA_LOCKED: CONFIGURATION,
     Reason.WRONG_CHAIN: CONFIGURATION,
     Reason.WRONG_VERSION: CONFIGURATION,
@@ -57,6 +58,7 @@ EXIT_CODES: dict[Reason, int] = {
 HINTS: dict[Reason, str] = {
     Reason.FOREIGN_DATA: "each home has its own data/; nothing of another member or cluster belongs there",
     Reason.NEWER_DATA: "run the version of bftnode that wrote it, or a later one",
+    Reason.OLDER_DATA: "it was written before the first release: run the version that wrote it, or begin a new cluster",
     Reason.DATA_LOCKED: "a running member holds it; stop that one first",
     Reason.WRONG_CHAIN: "compare `bftnode genesis show` here and there; --genesis names the file that is used",
     Reason.INTEGRITY: "`bftnode log verify` names the first record that is not proved; keep a copy of data/",

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     UNEXPECTED = "unexpected_message"
     FOREIGN_DATA = "data.foreign"
     NEWER_DATA = "data.newer"
+    OLDER_DATA = "data.older"
     DATA_LOCKED = "data.locked"
     INTEGRITY = "data.integrity"
     CONFIGURATION = "configuration"

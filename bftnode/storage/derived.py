@@ -6,6 +6,7 @@ layers into LMDB, in the write transaction of some later turn, and with them in 
 in the middle of it is one more crash before it; and execution being deterministic, it gives what was pending.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 from bftnode.apps.contract import ReadableState
@@ -31,7 +32,7 @@ from bftnode.storage.records import (
     put_many,
     record_name,
 )
-from bftnode.storage.state import NO_TALLY, StateRecord, StoredState, apply_changes, load_state_record
+from bftnode.storage.state import NO_TALLY, StateRecord, StoredState, apply_changes, load_state_record, references
 
 
 class Head(NamedTuple):
@@ -64,7 +65,7 @@ def execute(
     pending: Pending,
 ) -> tuple[Execution, Pending]:
     """Execute the block that follows what is pending, whose first entry is `first_index`."""
-    state = LayeredState(StoredState(txn, databases.state, prove_absence=False), pending.layers)
+    state = LayeredState(StoredState(txn, databases, prove_absence=False), pending.layers)
     execution = executor.execute(block.seq, block.header.time_ms, first_index, transactions, state)
     executed, rejected = dict[bytes, bytes](), dict[bytes, bytes]()
     for transaction, result in zip(transactions, execution.results, strict=True):
@@ -74,7 +75,10 @@ def execute(
             rejected.setdefault(transaction.id, placed)
         else:
             executed[transaction.id] = placed
-    layer = Layer(execution.changes, executed, rejected, nodes_before(first_index), nodes)
+    named = references(block.seq, block.payload, execution.changes)
+    layer = Layer(
+        execution.changes, named, executed, rejected, nodes_before(first_index), nodes, {block.hash: block.seq}
+    )
     return execution, pending.extended(layer, digest_after(pending.digest, execution.changes))
 
 
@@ -83,22 +87,26 @@ def flush(txn: Txn, databases: Databases, pending: Pending, seq: int) -> Pending
     tally = load_state_record(txn, databases).tally
     if pending.layers:
         layer = merged(pending.layers)
-        tally = apply_changes(txn, databases.state, layer.changes, tally)
+        log = LogReader(txn, databases)
+        first_piece = cache(lambda height: log.logged(height).first)
+        tally = apply_changes(txn, databases.state, layer.changes, layer.named, first_piece, tally)
         # An envelope may be ordered again; then execution rejects it, its nonce being used. An id means the place
         # where it was executed, and until there is one the first place where it was rejected.
         places = databases.transactions
         put_many(txn, places, ((key, layer.executed[key]) for key in sorted(layer.executed)))
         fresh = sorted(layer.rejected.keys() - layer.executed.keys())
         put_many(txn, places, ((key, layer.rejected[key]) for key in fresh), overwrite=False)
+        put_many(txn, databases.hashes, ((key, number(layer.blocks[key])) for key in sorted(layer.blocks)))
         put_many(txn, databases.nodes, node_records(layer.first_node, layer.nodes), append=True)
     put(txn, databases.meta, STATE, encode(StateRecord(pending.digest, tally)))
     put(txn, databases.meta, DERIVED, number(seq))
     return Pending(seq, pending.digest)
 
 
-def flush_first(txn: Txn, databases: Databases, state: dict[bytes, bytes | None]) -> None:
+def flush_first(txn: Txn, databases: Databases, genesis: Block, state: dict[bytes, bytes | None]) -> None:
     """The derived data of height 0, in an empty environment."""
-    tally = apply_changes(txn, databases.state, state, NO_TALLY)
+    tally = apply_changes(txn, databases.state, state, dict.fromkeys(state, 0), lambda height: 0, NO_TALLY)
+    put(txn, databases.hashes, genesis.hash, number(genesis.seq))
     put(txn, databases.meta, STATE, encode(StateRecord(digest_after(NO_STATE, state), tally)))
     put(txn, databases.meta, DERIVED, number(0))
 
@@ -141,4 +149,4 @@ def state_at_head(txn: Txn, databases: Databases, executor: Executor) -> Readabl
     Raises IntegrityError.
     """
     _, pending = replay(txn, databases, executor)
-    return LayeredState(StoredState(txn, databases.state, prove_absence=True), pending.layers)
+    return LayeredState(StoredState(txn, databases, prove_absence=True), pending.layers)

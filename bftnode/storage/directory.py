@@ -79,7 +79,7 @@ def sync_directory(path: Path) -> None:
 def identity_of(path: Path) -> Identity:
     """Whose data directory this is, from VERSION alone: nothing is locked or opened for writing.
 
-    Raises Refused(NOT_FOUND | NEWER_DATA | FOREIGN_DATA).
+    Raises Refused(NOT_FOUND | NEWER_DATA | OLDER_DATA | FOREIGN_DATA).
     """
     try:
         with open(path / VERSION_NAME, "rb") as file:
@@ -93,8 +93,7 @@ def identity_of(path: Path) -> Identity:
         schema = fields["schema"]
         if type(schema) is not int or schema < 1:
             raise ValueError
-        if schema > SCHEMA:
-            raise Refused(Reason.NEWER_DATA, f"{path} has schema {schema}, this version of bftnode knows {SCHEMA}")
+        _check_schema(schema, str(path))
         member = fields["member"]
         chain_id, public_key = bytes.fromhex(fields["chain_id"]), bytes.fromhex(fields["public_key"])
         if type(member) is not int or not 0 <= member <= 255 or len(chain_id) != 32 or len(public_key) != 32:
@@ -105,10 +104,15 @@ def identity_of(path: Path) -> Identity:
 
 
 def check_identity(found: Identity, expected: Identity) -> None:
-    """Raises Refused(NEWER_DATA | FOREIGN_DATA) unless the data are this node's."""
-    if found.schema > SCHEMA:
-        raise Refused(Reason.NEWER_DATA, f"data of schema {found.schema}, this version of bftnode knows {SCHEMA}")
+    """Raises Refused(NEWER_DATA | OLDER_DATA | FOREIGN_DATA) unless the data are this node's."""
+    _check_schema(found.schema, "the data")
     if found.chain_id != expected.chain_id:
         raise Refused(Reason.FOREIGN_DATA, f"data of the cluster {found.chain_id.hex()[:16]}")
     if (found.member, found.public_key) != (expected.member, expected.public_key):
         raise Refused(Reason.FOREIGN_DATA, f"data of member {found.member} (key {found.public_key.hex()[:16]})")
+
+
+def _check_schema(schema: int, whose: str) -> None:
+    if schema != SCHEMA:
+        reason = Reason.NEWER_DATA if schema > SCHEMA else Reason.OLDER_DATA
+        raise Refused(reason, f"{whose} of schema {schema}, this version of bftnode knows {SCHEMA}")

@@ -27,14 +27,16 @@ from lmdb.verify import verify as verify_structure
 from bftnode.storage.errors import DiskFull, IntegrityError, StorageBroken
 from bftnode.storage.records import NAMES, Databases, Txn, database
 
-MAP_BYTES_INITIAL = 64 * 1024 * 1024
+MAP_BYTES_INITIAL = 16 * 1024 * 1024
 """Reserved on disk when a node is created."""
 
 MAP_BYTES_MAX = 1024**4
 """At 1 TiB the log is full: DiskFull, and an operator decides. Address space, not memory, is what this bounds."""
 
-GROWTH_BYTES_MAX = 1024**3
-"""The map doubles up to this step, and grows by it from then on: more would reserve disk long before its use."""
+GROWTH_SHARE = 16
+GROWTH_BYTES = 16 * 1024 * 1024
+"""The map doubles up to a step of so many bytes, then grows by it, and from sixteen times as many on by a sixteenth of
+itself: more would take disk long before its use, less would make readers wait, and a turn begin anew, more often."""
 
 GROWTH_BYTES_MIN = 256 * 1024
 """Where not even this is left on the disk, it is full."""
@@ -46,9 +48,9 @@ and can be committed again."""
 READERS_MAX = 510
 """Read transactions at one time in all processes; one more is turned down by LMDB as StorageBroken."""
 
-STRUCTURE_CHECK_BYTES_MAX = 1024**3
-"""Data files up to this size are walked page by page before LMDB is let loose on them: some seconds at most. At a
-larger one the node starts without the walk, and an operator asks for it (verify.py does it on any size)."""
+STRUCTURE_CHECK_BYTES_MAX = 64 * 1024 * 1024
+"""Data files up to this size are walked page by page before LMDB is let loose on them: half a second. With a larger one
+the node starts without the walk, and an operator asks for it (verify.py does it on any size)."""
 
 DATA_NAME = "data.mdb"
 
@@ -226,7 +228,7 @@ class Environment:
     def _grow(self) -> None:
         """Reserve more of the disk, then move the map. Raises DiskFull, StorageBroken."""
         size = self._map_bytes
-        step = _whole_pages(min(size, GROWTH_BYTES_MAX, self._map_bytes_max - size))
+        step = _whole_pages(min(size, max(size // GROWTH_SHARE, GROWTH_BYTES), self._map_bytes_max - size))
         if step <= 0:
             raise DiskFull(f"the map has reached {size} of at most {self._map_bytes_max} bytes")
         while True:

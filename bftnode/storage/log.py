@@ -1,8 +1,8 @@
 """The log in one transaction: blocks, certificates, Merkle nodes and where each transaction stands.
 
 `LogReader` reads what is there and believes none of it unchecked; `append` writes one block. What may be appended
-is decided elsewhere. Nodes and places are derived data: of the last blocks they may be pending, in the layers that
-a reader is given of the same moment; without them it knows those as of the derived height.
+is decided elsewhere. Hashes, nodes and places are derived data: of the last blocks they may be pending, in the layers
+that a reader is given of the same moment; without them it knows those as of the derived height.
 """
 
 from bisect import bisect_right
@@ -10,31 +10,35 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bftnode.protocol import limits
-from bftnode.protocol.blocks import Block, Header, Packed, hash_header, open_block, open_header, pack_block
+from bftnode.protocol.blocks import Block, Header, Packed, hash_header, open_block, open_header
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of, encode
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.merkle import Frontier, inclusion_proof, verify_inclusion
 from bftnode.protocol.receipts import Receipt
+from bftnode.storage import pieces
 from bftnode.storage.errors import IntegrityError
 from bftnode.storage.pending import Layer
 from bftnode.storage.records import (
     NODES_PER_RECORD,
+    Database,
     Databases,
+    Kept,
+    Logged,
     Placed,
     Txn,
-    block_key,
     get,
     get_or_prove_absent,
+    items,
     need,
     node_position,
     number,
+    open_kept,
+    open_logged,
     open_placed,
     opened,
-    pack,
     put,
     record_name,
-    unpack,
     unseal,
 )
 
@@ -69,86 +73,98 @@ class LogReader:
         unseal(self._db.log, key, sealed)
         return int.from_bytes(key, "big")
 
+    def logged(self, seq: int) -> Logged:
+        """What the log says of height `seq`."""
+        db, key = self._db.log, number(seq)
+        return opened(db, key, open_logged, need(self._txn, db, key))
+
     def header_raw(self, seq: int) -> bytes:
-        return need(self._txn, self._db.log, number(seq))
+        return self.logged(seq).header
 
     def header(self, seq: int) -> Header:
         db, key = self._db.log, number(seq)
-        header = opened(db, key, open_header, need(self._txn, db, key))
+        header = opened(db, key, open_header, self.header_raw(seq))
         if header.seq != seq:
             raise IntegrityError(record_name(db, key), f"the header of height {header.seq}")
         return header
 
     def packed(self, seq: int) -> Packed:
-        """The committed block at `seq`."""
-        raw = self.header_raw(seq)
-        key = block_key(seq, hash_header(raw))
-        packed = unpack(need(self._txn, self._db.blocks, key))
-        if packed.header != raw:
-            raise IntegrityError(record_name(self._db.blocks, key), "not the block that the log names")
-        return packed
+        """The committed block at `seq`, as it travels; that body and header belong together is for who opens it."""
+        return self._packed(self.logged(seq))
+
+    def _packed(self, block: Logged | Kept) -> Packed:
+        return Packed(block.header, pieces.read(self._txn, self._db.blocks, block.first, block.size))
 
     def find(self, block: bytes) -> Packed | None:
         """The block of this hash, committed or stored."""
         if len(block) != _HASH_BYTES:
             return None
-        key = get(self._txn, self._db.hashes, block)
-        if key is None:
-            return None
-        value = get(self._txn, self._db.blocks, key + block)
-        if value is None:
-            raise IntegrityError(record_name(self._db.blocks, key + block), "the record is missing")
-        packed = unpack(value)
+        kept = get(self._txn, self._db.stored, block)
+        if kept is not None:
+            name = record_name(self._db.stored, block)
+            packed = self._packed(opened(self._db.stored, block, open_kept, kept))
+        else:
+            seq = self._seq_of(block)
+            if seq is None:
+                return None
+            name = record_name(self._db.hashes, block)
+            packed = self.packed(seq)
         if hash_header(packed.header) != block:
-            raise IntegrityError(record_name(self._db.blocks, key + block), "not the block of its key")
+            raise IntegrityError(name, "not the block of its key")
         return packed
+
+    def _seq_of(self, block: bytes) -> int | None:
+        for layer in self._layers:
+            if block in layer.blocks:
+                seq = layer.blocks[block]
+                # Executed is not appended yet: then it is not in the log of this moment.
+                return seq if seq <= self.height() else None
+        raw = get(self._txn, self._db.hashes, block)
+        return None if raw is None else int.from_bytes(raw, "big")
 
     def block(self, seq: int) -> Block:
         """The committed block at `seq`, opened: its body is the one that its header names."""
-        return self._open(block_key(seq, hash_header(self.header_raw(seq))), self.packed(seq))
+        return self._open(record_name(self._db.log, number(seq)), self.packed(seq))
 
     def stored_above(self, height: int) -> dict[bytes, Block]:
-        """Every block above the head, by hash. The replica bounds how many there are (chain.BLOCKS_MAX)."""
-        db, blocks = self._db.blocks, {}
-        cursor = self._txn.cursor(db=db.handle)
-        if cursor.set_range(number(height + 1)):
-            for key, sealed in cursor:
-                block = self._open(key, unpack(unseal(db, key, sealed)))
-                if key != block_key(block.seq, block.hash):
+        """Every stored block above `height`, by hash. The replica bounds how many there are (chain.BLOCKS_MAX)."""
+        db, blocks = self._db.stored, {}
+        for key, raw in items(self._txn, db):
+            kept = opened(db, key, open_kept, raw)
+            if kept.seq > height:
+                block = self._open(record_name(db, key), self._packed(kept))
+                if (block.seq, block.hash) != (kept.seq, key):
                     raise IntegrityError(record_name(db, key), "not the block of its key")
-                blocks[block.hash] = block
-        return blocks
+                blocks[key] = block
+        return dict(sorted(blocks.items(), key=lambda item: (item[1].seq, item[0])))
 
-    def _open(self, key: bytes, packed: Packed) -> Block:
+    def _open(self, name: str, packed: Packed) -> Block:
         try:
             return open_block(packed.header, packed.payload)
         except Refused as refused:
-            raise IntegrityError(record_name(self._db.blocks, key), str(refused)) from refused
+            raise IntegrityError(name, str(refused)) from refused
 
     def certificate(self, seq: int) -> Certificate | None:
         """The certificate stored with exactly this height."""
         key = number(seq)
-        raw = get(self._txn, self._db.certificates, key)
+        raw = get(self._txn, self._db.log, key)
         return None if raw is None else self._certificate(key, raw)
 
     def certificate_from(self, seq: int) -> Certificate | None:
-        """The lowest certificate at or above this height."""
-        cursor = self._txn.cursor(db=self._db.certificates.handle)
-        return self._sealed_certificate(*cursor.item()) if cursor.set_range(number(seq)) else None
+        """The lowest certificate at or above this height: within what one certificate covers, a run at most."""
+        found = (self._certificate(key, raw) for key, raw in items(self._txn, self._db.log, number(seq)))
+        return next((certificate for certificate in found if certificate is not None), None)
 
     def last_certificate(self) -> Certificate | None:
-        cursor = self._txn.cursor(db=self._db.certificates.handle)
-        return self._sealed_certificate(*cursor.item()) if cursor.last() else None
+        cursor = self._txn.cursor(db=self._db.log.handle)
+        for key, sealed in cursor.iterprev():
+            certificate = self._certificate(key, unseal(self._db.log, key, sealed))
+            if certificate is not None:
+                return certificate
+        return None
 
-    def _sealed_certificate(self, key: bytes, sealed: bytes) -> Certificate:
-        return self._certificate(key, unseal(self._db.certificates, key, sealed))
-
-    def _certificate(self, key: bytes, raw: bytes) -> Certificate:
-        db = self._db.certificates
-        certificate: Certificate = opened(db, key, _open_certificate, raw)
-        if number(certificate.seq) != key:
-            raise IntegrityError(record_name(db, key), f"the certificate of height {certificate.seq}")
-        return certificate
+    def _certificate(self, key: bytes, raw: bytes) -> Certificate | None:
+        return certificate_in(self._db.log, key, opened(self._db.log, key, open_logged, raw))
 
     def seq_of_index(self, index: int, height: int) -> int | None:
         """The height of the block that holds entry `index`, up to `height`: a search through log_n headers."""
@@ -230,7 +246,7 @@ class LogReader:
         path = tuple(inclusion_proof(index, header.log_size, self.node_at))
         leaf = self.block(seq).leaves[index - self.first_index(seq)]
         if certificate.block != hash_header(raw):
-            raise IntegrityError(f"{self._db.certificates.name}/{certificate.seq}", "not of the block in the log")
+            raise IntegrityError(f"{self._db.log.name}/{certificate.seq}", "the certificate is of another block")
         if not verify_inclusion(leaf, index, header.log_size, path, header.log_root):
             raise IntegrityError(f"{self._db.nodes.name} for entry {index}", "the proof does not lead to the log root")
         return Receipt(raw, index, path, certificate)
@@ -253,31 +269,52 @@ class LogReader:
         return next((placed for placed in rejected if placed is not None), None)
 
 
+def certificate_in(db: Database, key: bytes, logged: Logged) -> Certificate | None:
+    """The certificate of one record of the log. Raises IntegrityError."""
+    if not logged.certificate:
+        return None
+    certificate: Certificate = opened(db, key, _open_certificate, logged.certificate)
+    if number(certificate.seq) != key:
+        raise IntegrityError(record_name(db, key), f"the certificate of height {certificate.seq}")
+    return certificate
+
+
 def store(txn: Txn, db: Databases, block: Block) -> None:
-    """Keep a block, to be found by its hash. What is there already is not written again."""
-    if put(txn, db.hashes, block.hash, number(block.seq), overwrite=False):
-        put(txn, db.blocks, block_key(block.seq, block.hash), pack(pack_block(block)))
+    """Keep a block, to be found by its hash. What is there already, stored or committed, is not written again."""
+    if get(txn, db.stored, block.hash) is None and not _is_committed(txn, db, block):
+        first = pieces.write(txn, db.blocks, block.payload)
+        put(txn, db.stored, block.hash, encode(Kept(block.seq, block.header_raw, first, len(block.payload))))
+
+
+def _is_committed(txn: Txn, db: Databases, block: Block) -> bool:
+    key = number(block.seq)
+    raw = get(txn, db.log, key)
+    return raw is not None and opened(db.log, key, open_logged, raw).header == block.header_raw
 
 
 def drop(txn: Txn, db: Databases, block: bytes) -> None:
-    """Forget a stored block. A committed one stays: the log is made of it."""
-    key = get(txn, db.hashes, block)
-    if key is None:
-        return
-    committed = get(txn, db.log, key)
-    if committed is not None and hash_header(committed) == block:
-        return
-    txn.delete(key + block, db=db.blocks.handle)
-    txn.delete(block, db=db.hashes.handle)
+    """Forget a stored block. A committed one stays: it is not among the stored ones any more."""
+    raw = get(txn, db.stored, block)
+    if raw is not None:
+        kept = opened(db.stored, block, open_kept, raw)
+        pieces.remove(txn, db.blocks, kept.first, kept.size)
+        txn.delete(block, db=db.stored.handle)
 
 
 def append(txn: Txn, db: Databases, block: Block, certificate: Certificate | None) -> None:
-    """The next block of the log. Its Merkle nodes and its transactions' places follow as derived data."""
-    store(txn, db, block)
-    put(txn, db.log, number(block.seq), block.header_raw, append=True)
+    """The next block of the log. Its hash, Merkle nodes and transactions' places follow as derived data."""
+    raw = get(txn, db.stored, block.hash)
+    if raw is None:
+        first = pieces.write(txn, db.blocks, block.payload)
+    else:
+        first = opened(db.stored, block.hash, open_kept, raw).first
+        txn.delete(block.hash, db=db.stored.handle)
+    proof = b""
     if certificate is not None:
         assert (certificate.seq, certificate.block) == (block.seq, block.hash), "a block is stored with its certificate"
-        put(txn, db.certificates, number(block.seq), encode(certificate), append=True)
+        proof = encode(certificate)
+    logged = Logged(block.header_raw, first, len(block.payload), proof)
+    put(txn, db.log, number(block.seq), encode(logged), append=True)
 
 
 def node_records(first: int, hashes: list[bytes]) -> list[tuple[bytes, bytes]]:

@@ -3,8 +3,8 @@
 All of it can be had again from the log, so it is written behind: many blocks at once (derived.py, decision 008).
 Here is its shape in memory and how it is read. A `Layer` is what some successive blocks changed and never changes
 once it is published, so a thread that holds a `Pending` beside an LMDB snapshot of the same moment sees one moment,
-without a lock and without a copy. Neighbours of like size are merged, so there are few layers to look through
-(about the logarithm of the entries) and an entry is copied about as often.
+without a lock and without a copy. Neighbours of like size are merged while they are small, so there are few layers to
+look through and an entry is copied a few times.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,6 +24,9 @@ FLUSH_BYTES = 4 * 1024 * 1024
 """Keys and values, before they are netted. Memory is bounded by this and the last block's, which is a frame's worth
 of envelopes and their results, times two while a reader still holds what was flushed."""
 
+MERGED_ENTRIES_MAX = 2048
+"""A layer that would become larger is not merged: to look through some ten more costs a reader less than copying."""
+
 _TRANSACTION_BYTES = 256
 """What a place in the index and two Merkle nodes take, roughly."""
 
@@ -31,23 +34,27 @@ _TRANSACTION_BYTES = 256
 class Layer:
     """What some successive blocks made of the derived data. Read by any thread, written by none."""
 
-    __slots__ = ("_keys", "changes", "executed", "first_node", "nodes", "rejected", "size")
+    __slots__ = ("_keys", "blocks", "changes", "executed", "first_node", "named", "nodes", "rejected", "size")
 
     def __init__(
         self,
         changes: dict[bytes, bytes | None],
+        named: dict[bytes, int],
         executed: dict[bytes, bytes],
         rejected: dict[bytes, bytes],
         first_node: int,
         nodes: list[bytes],
+        blocks: dict[bytes, int],
     ) -> None:
         self.changes = changes  # state key -> new value or None (deleted)
+        self.named = named  # the same keys -> where the value stands in a block (state.references)
         # Encoded as they will be stored: bytes are nothing to the garbage collector, thousands of structs would be.
         self.executed = executed  # transaction id -> where it was executed
         self.rejected = rejected  # transaction id -> where it was rejected first
         self.first_node = first_node  # position of the first of `nodes`
         self.nodes = nodes  # of the log's Merkle tree, in order of position
-        self.size = len(changes) + len(executed) + len(rejected)
+        self.blocks = blocks  # block hash -> height
+        self.size = len(changes) + len(executed) + len(rejected) + len(blocks)
         self._keys: list[bytes] | None = None
 
     @property
@@ -61,15 +68,19 @@ class Layer:
 def merged(layers: Sequence[Layer]) -> Layer:
     """One layer that says what `layers`, oldest first, say together."""
     changes: dict[bytes, bytes | None] = {}
+    named: dict[bytes, int] = {}
     executed: dict[bytes, bytes] = {}
     rejected: dict[bytes, bytes] = {}
     nodes: list[bytes] = []
+    blocks: dict[bytes, int] = {}
     for layer in layers:
         changes.update(layer.changes)
+        named.update(layer.named)
+        blocks.update(layer.blocks)
         executed.update(layer.executed)
         rejected = layer.rejected | rejected  # the first rejection is the one that counts
         nodes += layer.nodes
-    return Layer(changes, executed, rejected, layers[0].first_node, nodes)
+    return Layer(changes, named, executed, rejected, layers[0].first_node, nodes, blocks)
 
 
 class Pending(NamedTuple):
@@ -107,7 +118,7 @@ class Pending(NamedTuple):
 def _stacked(layers: tuple[Layer, ...], layer: Layer) -> tuple[Layer, ...]:
     """`layer` on top, merged with those below it that are not more than twice as large."""
     size, keep = layer.size, len(layers)
-    while keep and layers[keep - 1].size <= 2 * size:
+    while keep and layers[keep - 1].size <= min(2 * size, MERGED_ENTRIES_MAX - size):
         keep -= 1
         size += layers[keep].size
     return (*layers[:keep], layer if keep == len(layers) else merged((*layers[keep:], layer)))

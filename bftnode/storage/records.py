@@ -8,17 +8,18 @@ verify.py checks those.
 database       key                            value
 meta           name                           identity of the node; derived height; digest and tally of the state then
 journal        name of a Persist              its last value
-blocks         height, block hash             header length, header, payload: stored and committed blocks alike
-hashes         block hash                     height
-log            height                         header of the committed block
-certificates   height                         commit certificate, where one is known
+blocks         number of a piece              a piece of a block's payload (pieces.py), stored or committed
+stored         block hash                     header, and which pieces: of a block that is not committed
+log            height                         header, which pieces, commit certificate where there is one
+hashes         block hash                     height, of committed blocks
 nodes          last position of the chunk     up to NODES_PER_RECORD nodes of the log's Merkle tree
 transactions   transaction id                 where it stands in the log and what became of it
-state          key of replicated state        its value
+state          key of replicated state        its value, or where in `blocks` that stands (state.py)
 
-The last three, and what meta says of them, are derived data: executing the log gives them. They are as of the
-derived height, which is that of the head or some blocks below it (decision 008). The rest is what a turn makes durable.
-A committed block is not written again when it is appended: the log names it by the hash of its header.
+The last four, and what meta says of them, are derived data: executing the log gives them. They are as of the
+derived height, which is that of the head or some blocks below it (decision 008). The rest is what a turn makes durable:
+four small trees, of which only the right edges change (docs/decisions/015-a-value-is-on-the-disk-once.md).
+A committed block is not written again when it is appended: its pieces stay where they are.
 Integers in keys are 8 bytes, big-endian, so that LMDB's order is theirs.
 """
 
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import lmdb
 
-from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
+from bftnode.protocol import limits
 from bftnode.protocol.codec import Hash32, MemberIndex, PublicKey, UInt, Wire, decoder_of
 from bftnode.protocol.errors import Refused
 from bftnode.storage.errors import IntegrityError
@@ -36,19 +37,29 @@ from bftnode.storage.errors import IntegrityError
 if TYPE_CHECKING:
     # Generic for the type checker only; the class itself, written in C, cannot be subscribed.
     Txn = lmdb.Transaction[bytes]
+    Cursor = lmdb.Cursor[bytes]
 else:
     Txn = lmdb.Transaction
+    Cursor = lmdb.Cursor
 Handle = lmdb._Database
 
-SCHEMA = 1
-"""Of everything in this file. A change of meaning counts it up and brings a migration; newer data is refused (D19)."""
+SCHEMA = 2
+"""Of everything in this file. A change of meaning counts it up; newer data is refused, and so is older as long as there
+is no release whose data would have to be taken over (D19). 1 had every value twice on the disk."""
 
 SEAL_BYTES = 8
 LMDB_KEY_BYTES_MAX = 511
 """Fixed when LMDB is compiled."""
 
-NODES_PER_RECORD = 32
-"""Merkle nodes in one record: 1032 bytes stay within LMDB's inline limit and are one hash pass to check."""
+PAGE_BYTES = 4096
+PAGE_ROOM_BYTES = PAGE_BYTES - 16
+RECORD_OVERHEAD_BYTES = 10
+"""LMDB's own: of a page, and of each record in it. A record of more than half a page gets pages of its own, which must
+be neighbours, and whose last one is half empty."""
+
+NODES_PER_RECORD = 62
+"""Merkle nodes in one record: two fill a page."""
+assert 2 * (8 + SEAL_BYTES + 32 * NODES_PER_RECORD + RECORD_OVERHEAD_BYTES) <= PAGE_ROOM_BYTES
 
 IDENTITY = b"identity"
 DERIVED = b"derived"
@@ -69,9 +80,9 @@ class Databases(NamedTuple):
     meta: Database
     journal: Database
     blocks: Database
-    hashes: Database
+    stored: Database
     log: Database
-    certificates: Database
+    hashes: Database
     nodes: Database
     transactions: Database
     state: Database
@@ -89,6 +100,24 @@ class Identity(Wire, frozen=True):
     public_key: PublicKey
 
 
+class Kept(Wire, frozen=True):
+    """A block that is stored and not committed."""
+
+    seq: UInt
+    header: bytes
+    first: UInt  # piece of its payload
+    size: UInt  # of its payload, in bytes
+
+
+class Logged(Wire, frozen=True):
+    """A committed block. `certificate`: encoded, empty where a later block's commits it."""
+
+    header: bytes
+    first: UInt  # piece of its payload
+    size: UInt  # of its payload, in bytes
+    certificate: bytes
+
+
 class Placed(Wire, frozen=True):
     """Where an envelope stands in the log. `code` is empty, or the Reason for which execution rejected it."""
 
@@ -100,6 +129,8 @@ class Placed(Wire, frozen=True):
 
 
 open_identity: Callable[[bytes], Identity] = decoder_of(Identity, 256)
+open_kept: Callable[[bytes], Kept] = decoder_of(Kept, 1024)
+open_logged: Callable[[bytes], Logged] = decoder_of(Logged, limits.BODY_BYTES_MAX)
 open_placed: Callable[[bytes], Placed] = decoder_of(Placed, 1024)
 
 
@@ -130,22 +161,28 @@ def get(txn: Txn, db: Database, key: bytes) -> bytes | None:
 
 
 def get_or_prove_absent(txn: Txn, db: Database, key: bytes) -> bytes | None:
-    """As `get`, and before it says None it checks the two records between which `key` would stand.
-
-    A flipped bit in a key hides its record: the search ends beside it, and its seal no longer fits its key.
-    """
+    """As `get`, and before it says None it checks the two records between which `key` would stand."""
     sealed = txn.get(key, db=db.handle)
     if sealed is not None:
         return unseal(db, key, sealed)
+    for beside in neighbours(txn, db, key):
+        unseal(db, *beside)
+    return None
+
+
+def neighbours(txn: Txn, db: Database, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records between which `key`, which is not there, would stand.
+
+    A flipped bit in a key hides its record: the search ends beside it, and its seal no longer fits its key.
+    """
     cursor = txn.cursor(db=db.handle)
     if cursor.set_range(key):
-        unseal(db, *cursor.item())
+        yield cursor.item()
         before = cursor.prev()
     else:
         before = cursor.last()
     if before:
-        unseal(db, *cursor.item())
-    return None
+        yield cursor.item()
 
 
 def need(txn: Txn, db: Database, key: bytes) -> bytes:
@@ -191,21 +228,6 @@ def opened(db: Database, key: bytes, read: Callable[[bytes], T], value: bytes) -
 
 def number(value: int) -> bytes:
     return value.to_bytes(8, "big")
-
-
-def block_key(seq: int, block: bytes) -> bytes:
-    return number(seq) + block
-
-
-def pack(packed: Packed) -> bytes:
-    """A block's record: two bytes of header length, the header, the payload; no copy is decoded to be served."""
-    assert len(packed.header) <= HEADER_BYTES_MAX, "a header is bounded when it is opened"
-    return len(packed.header).to_bytes(2, "big") + packed.header + packed.payload
-
-
-def unpack(value: bytes) -> Packed:
-    end = 2 + int.from_bytes(value[:2], "big")
-    return Packed(value[2:end], value[end:])
 
 
 def node_position(level: int, index: int) -> int:

@@ -166,7 +166,8 @@ class Storage:
     ) -> "Storage":
         """The storage in the data directory `path`, created where there is none.
 
-        Raises Refused(FOREIGN_DATA | NEWER_DATA | DATA_LOCKED), IntegrityError, DiskFull, StorageBroken, OSError.
+        Raises Refused(FOREIGN_DATA | NEWER_DATA | OLDER_DATA | DATA_LOCKED), IntegrityError, DiskFull, StorageBroken,
+        OSError.
         """
         identity = Identity(SCHEMA, membership.chain_id, member, membership.public_keys[member])
         create_directory(path)
@@ -362,7 +363,7 @@ class Storage:
         raise StorageBroken("the data were written by somebody else")
 
     def _state(self, txn: Txn, pending: Pending) -> ReadableState:
-        stored = StoredState(txn, self._databases.state, prove_absence=True)
+        stored = StoredState(txn, self._databases, prove_absence=True)
         return LayeredState(stored, pending.layers) if pending.layers else stored
 
     @contextmanager
@@ -517,8 +518,9 @@ def _write_first(environment: Environment, txn: Txn, identity: Identity, executo
     """Identity, genesis block, the state at height 0 and its digest."""
     databases = environment.databases
     put(txn, databases.meta, IDENTITY, encoded(identity))
-    append(txn, databases, genesis_block(identity.chain_id), None)
-    flush_first(txn, databases, executor.initial_state())
+    genesis = genesis_block(identity.chain_id)
+    append(txn, databases, genesis, None)
+    flush_first(txn, databases, genesis, executor.initial_state())
 
 
 def _scrub(txn: Txn, databases: Databases) -> None:

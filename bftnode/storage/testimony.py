@@ -19,7 +19,8 @@ from bftnode.protocol.messages import ForkProof
 from bftnode.replica.core import FORK
 from bftnode.replica.forks import FORK_PROOF
 from bftnode.storage.environment import check_structure, opened_read_only
-from bftnode.storage.records import Databases, Txn, items, number, opened, unpack
+from bftnode.storage.log import certificate_in
+from bftnode.storage.records import Databases, Txn, items, open_kept, open_logged, opened
 from bftnode.storage.verify import held
 
 NEW_VIEW_PREFIX = b"new_view."
@@ -35,14 +36,16 @@ def read_testimony(path: Path) -> Testimony:
     Raises IntegrityError, StorageBroken.
     """
     with _reading(path) as (databases, txn):
-        certificates = [
-            opened(databases.certificates, key, _open_certificate, raw)
-            for key, raw in items(txn, databases.certificates)
-        ]
+        certificates: list[Certificate] = []
+        headers: list[bytes] = []
         new_views: list[bytes] = []
         shown: list[bytes] = []
-        headers = [raw for _, raw in items(txn, databases.log)]
-        above = number(len(headers))
+        for key, raw in items(txn, databases.log):
+            logged = opened(databases.log, key, open_logged, raw)
+            headers.append(logged.header)
+            certificate = certificate_in(databases.log, key, logged)
+            if certificate is not None:
+                certificates.append(certificate)
         for key, raw in items(txn, databases.journal):
             if key in (FORK.encode(), HIGHEST):
                 certificates.append(opened(databases.journal, key, _open_certificate, raw))
@@ -52,7 +55,8 @@ def read_testimony(path: Path) -> Testimony:
                 shown.extend(proof.headers)
             elif key.startswith(NEW_VIEW_PREFIX):
                 new_views.append(raw)
-        loose = (*shown, *(unpack(raw).header for _, raw in items(txn, databases.blocks, above)))
+        kept = [opened(databases.stored, key, open_kept, raw) for key, raw in items(txn, databases.stored)]
+        loose = (*shown, *(block.header for block in kept if block.seq >= len(headers)))
     return Testimony(headers=tuple(headers), certificates=tuple(certificates), new_views=tuple(new_views), loose=loose)
 
 

@@ -5,9 +5,9 @@ hash to a certified one, every envelope by the Merkle root to its block and by i
 (faults.md D06, D14, D16). With an executor the log is executed again in memory and the state compared. The first
 fault ends the walk: behind it nothing is proved.
 
-Derived data (state, index, Merkle nodes) are on the disk as of the derived height, some blocks below the head of a
-node that is alive or was killed (docs/decisions/008-derived-data-is-written-behind.md). They are compared as of that
-height, and the report names it; above it there is nothing yet to compare, and the blocks prove themselves.
+Derived data (state, hashes, index, Merkle nodes) are on the disk as of the derived height, some blocks below the head
+of a node that is alive or was killed (docs/decisions/008-derived-data-is-written-behind.md). They are compared as of
+that height, and the report names it; above it there is nothing yet to compare, and the blocks prove themselves.
 """
 
 import os
@@ -28,13 +28,14 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier, leaf_hash
 from bftnode.protocol.transactions import Transaction, open_transaction
+from bftnode.storage import pieces
 from bftnode.storage.derived import derived_height
 from bftnode.storage.directory import LMDB_NAME, LOCK_NAME, identity_of, lock_directory
 from bftnode.storage.environment import check_structure, opened_read_only
 from bftnode.storage.errors import IntegrityError, StorageBroken
 from bftnode.storage.log import LogReader
-from bftnode.storage.records import SEAL_BYTES, Databases, Identity, Txn, block_key, get, items, number, unpack
-from bftnode.storage.state import check_state, load_state_record
+from bftnode.storage.records import Databases, Identity, Txn, get, items, number
+from bftnode.storage.state import StoredState, check_state, load_state_record
 
 __all__ = ["Fault", "Identity", "VerifyReport", "identity_of", "verify_log"]
 
@@ -93,8 +94,8 @@ def verify_log(
     """Verify the log in the data directory `path`, of a node that is stopped or alive in another process.
 
     Nothing on the disk makes it raise, except that this is not the data directory that was meant: Refused(NOT_FOUND
-    | NEWER_DATA | FOREIGN_DATA | DATA_LOCKED). While a stopped one is verified its node cannot start; of one that
-    is alive the log is verified up to where it ended at the beginning, and pages are not walked beforehand.
+    | NEWER_DATA | OLDER_DATA | FOREIGN_DATA | DATA_LOCKED). While a stopped one is verified its node cannot start; of
+    one that is alive the log is verified up to where it ended at the beginning, and pages are not walked beforehand.
     """
     identity = identity_of(path)
     if identity.chain_id != membership.chain_id:
@@ -222,7 +223,7 @@ class _Walk:
     def _block(self, txn: Txn, databases: Databases, log: LogReader, seq: int) -> None:
         raw = log.header_raw(seq)
         header = self._header(raw, log, seq)
-        block = self._body(txn, databases, raw, seq)
+        block = self._body(txn, databases, log, seq)
         frontier, nodes = self._frontier.append(block.leaves)
         if (header.log_size, header.log_root) != (frontier.size, frontier.root()):
             raise _Bad(seq, None, "the header names another log than its blocks make")
@@ -231,9 +232,9 @@ class _Walk:
         for level, index, digest in nodes if derived else ():
             if log.node_at(level, index) != digest:
                 raise _Bad(seq, None, f"the Merkle node {index} of level {level} is another one")
-        if get(txn, databases.hashes, block.hash) != number(seq):
-            raise _Bad(seq, None, "the block is not found by its hash")
         if derived:
+            if get(txn, databases.hashes, block.hash) != number(seq):
+                raise _Bad(seq, None, "the block is not found by its hash")
             self._indexed(log, block, transactions)
         certificate = log.certificate(seq)
         if certificate is not None:
@@ -296,14 +297,14 @@ class _Walk:
         except Refused as refused:
             raise _Bad(seq, None, str(refused)) from None
 
-    def _body(self, txn: Txn, databases: Databases, raw: bytes, seq: int) -> Block:
+    def _body(self, txn: Txn, databases: Databases, log: LogReader, seq: int) -> Block:
         """The block, whose body is the one that its header names, or the first entry that is not."""
-        log = LogReader(txn, databases)
         try:
-            return open_block(raw, log.packed(seq).payload)
+            packed = log.packed(seq)
+            return open_block(packed.header, packed.payload)
         except (Refused, IntegrityError) as error:
-            sealed = txn.get(block_key(seq, hash_header(raw)), db=databases.blocks.handle) or b""
-            payload = unpack(sealed[SEAL_BYTES:]).payload
+            logged = log.logged(seq)
+            payload = pieces.read_unchecked(txn, databases.blocks, logged.first, logged.size)
             raise _Bad(seq, self._first_strange_entry(payload, log), str(error)) from None
 
     def _first_strange_entry(self, payload: bytes, log: LogReader) -> int:
@@ -342,15 +343,17 @@ class _Walk:
 
     def _other_records(self, txn: Txn, databases: Databases) -> None:
         """Every seal of what is not the log; that was read already."""
-        for db in (databases.meta, databases.journal, databases.state):
+        for db in (databases.meta, databases.journal, databases.stored):
             for _ in items(txn, db):
                 pass  # being read is being checked
+        for _ in StoredState(txn, databases, prove_absence=False).items():
+            pass
         load_state_record(txn, databases)
 
     def _compare_state(self, txn: Txn, databases: Databases) -> None:
         """The stored state is what executing the log up to the derived height gives, entry by entry; so is its digest,
         and its tally is its own."""
-        stored = dict(items(txn, databases.state))
+        stored = dict(StoredState(txn, databases, prove_absence=False).items())
         computed = self._state.entries
         if stored != computed:
             strange = min(key for key in stored.keys() | computed.keys() if stored.get(key) != computed.get(key))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bftnode.apps import log
-from bftnode.apps.contract import VALUE_BYTES_MAX
+from bftnode.apps.contract import VALUE_BYTES_MAX, Context
 from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Reason, Refused
 from tests.apps.chain import CONTEXT, Map
@@ -66,11 +66,27 @@ def test_a_page_has_a_size() -> None:
 def test_the_largest_record_fits_into_a_value() -> None:
     """With all its other fields at their largest."""
     most = 2**63 - 1
-    largest = encode(log.Record(most, most, most, most, b"c" * 32, bytes(log.RECORD_BYTES_MAX)))
+    largest = encode(log.Stored(0, log.Origin(most, most, most, b"c" * 32), bytes(log.RECORD_BYTES_MAX)))
     assert len(largest) <= VALUE_BYTES_MAX
     state = filled([bytes(log.RECORD_BYTES_MAX)])
     state.put(b"r" + bytes(8), largest)
-    assert ask(state, log.read(0)).record.index == most
+    assert ask(state, log.read(0)).record.log_index == most
+
+
+def test_records_of_one_envelope_share_what_it_says() -> None:
+    """Of many envelopes with many records, read one by one and in ranges from anywhere."""
+    state, expected = Map(), list[log.Record]()
+    for envelope, count in enumerate((1, 3, 40, 1, 1, 17)):
+        context = Context(7 + envelope, 100 + envelope, 5000 + envelope, bytes((envelope,)) * 32)
+        for _ in range(count):
+            index = len(expected)
+            assert log.open_answer(APPLICATION.apply(state, log.append(b"%d" % index), context)) == log.Appended(index)
+            expected.append(
+                log.Record(index, context.log_index, context.seq, context.time_ms, context.client, b"%d" % index)
+            )
+    for index, record in enumerate(expected):
+        assert ask(state, log.read(index)) == log.Found(record)
+        assert list(ask(state, log.read_range(index, 50)).records) == expected[index : index + 50]
 
 
 @pytest.mark.parametrize(

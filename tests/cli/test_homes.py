@@ -12,6 +12,7 @@ import pytest
 from bftnode.cli.testnet import free_ports
 from bftnode.node.config import default_toml, known_keys
 from bftnode.node.home import Home, load_genesis, my_index
+from bftnode.storage.records import SCHEMA
 from tests.cli.commands import bftnode
 
 
@@ -132,7 +133,7 @@ def test_config_check_knows_the_member_by_its_key(tmp_path: Path) -> None:
     assert result.exit_code == 78
     assert "node.name is node1, the genesis says node0" in result.stderr
     (home / "data" / "VERSION").write_text(
-        f'schema = 1\nchain_id = "{"00" * 32}"\nmember = 0\npublic_key = "{"00" * 32}"\n'
+        f'schema = {SCHEMA}\nchain_id = "{"00" * 32}"\nmember = 0\npublic_key = "{"00" * 32}"\n'
     )
     result = bftnode("config", "check", "--home", str(home))
     assert result.exit_code == 78

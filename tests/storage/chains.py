@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bftnode.apps.contract import Application, Context, ReadableState, State
 from bftnode.apps.execution import ADMIT, Executor, SystemOperation, application_operation, system_operation
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block
 from bftnode.protocol.certificates import COMMIT, Certificate, VoteSignature, vote_body
+from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import Signer, public_key_of, signer
 from bftnode.protocol.envelope import signing_bytes
 from bftnode.protocol.errors import Reason, Refused
@@ -19,6 +21,8 @@ from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.protocol.nonces import CLIENT
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.effects import AppendBlock
+from bftnode.storage.pieces import PIECE_BYTES
+from bftnode.storage.records import Logged, number, open_logged
 from bftnode.storage.store import Storage, Turn
 
 NEVER = 2**40
@@ -146,12 +150,35 @@ def crash(storage: Storage) -> None:
 
 
 def rewrite(path: Path, name: str, key: bytes, value: bytes) -> None:
-    """Replace a record of a closed storage as root could, with a seal that fits."""
-    seal = hashlib.blake2b(name.encode() + b"\x00" + key + value, digest_size=8).digest()
+    """Replace a record of a closed storage as root could, with a checksum that fits."""
+    if name == "state":
+        record = zlib.crc32(key + value).to_bytes(4, "big") + b"\x00" + value
+    else:
+        record = hashlib.blake2b(name.encode() + b"\x00" + key + value, digest_size=8).digest() + value
     with lmdb.open(str(path / "lmdb"), map_size=2**30, max_dbs=16) as env:
         db = env.open_db(name.encode())
         with env.begin(write=True) as txn:
-            txn.put(key, seal + value, db=db)
+            txn.put(key, record, db=db)
+
+
+def read_raw(path: Path, name: str, key: bytes) -> bytes:
+    """A record of a closed storage, without its seal; an empty key: the last one's key."""
+    with lmdb.open(str(path / "lmdb"), map_size=2**30, max_dbs=16) as env:
+        db = env.open_db(name.encode())
+        with env.begin() as txn:
+            cursor = txn.cursor(db=db)
+            assert cursor.set_key(key) if key else cursor.last()
+            return cursor.value()[8:] if key else cursor.key()
+
+
+def rewrite_block(path: Path, seq: int, header: bytes, payload: bytes, certificate: bytes | None = None) -> None:
+    """Replace the block at height `seq` of a closed storage as root could; None: its certificate stays."""
+    first = int.from_bytes(read_raw(path, "blocks", b""), "big") + 1
+    for at, start in enumerate(range(0, len(payload), PIECE_BYTES), first):
+        rewrite(path, "blocks", number(at), payload[start : start + PIECE_BYTES])
+    old = open_logged(read_raw(path, "log", number(seq)))
+    proof = old.certificate if certificate is None else certificate
+    rewrite(path, "log", number(seq), encode(Logged(header, first, len(payload), proof)))
 
 
 def delete(path: Path, name: str, key: bytes) -> None:

@@ -372,7 +372,7 @@ def test_layers_are_the_map_that_they_will_become(
     """Merged as they may be, layers over a map read as the map to which the changes were applied."""
     plain, stack = Map(base), Pending(0, NO_STATE)
     for changes in blocks:
-        stack = stack.extended(Layer(changes, {}, {}, 0, []), NO_STATE)
+        stack = stack.extended(Layer(changes, dict.fromkeys(changes, 0), {}, {}, 0, [], {}), NO_STATE)
         plain.apply(changes)
     layered = LayeredState(Map(base), stack.layers)
     assert [layered.get(b"k%02d" % at) for at in range(31)] == [plain.get(b"k%02d" % at) for at in range(31)]
@@ -385,9 +385,8 @@ def test_there_are_few_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pending, "FLUSH_BLOCKS", 10_000)
     stack = Pending(0, NO_STATE)
     for seq in range(1000):
-        stack = stack.extended(
-            Layer({b"%d %d" % (seq, i): b"" for i in range(1 + seq * 7 % 11)}, {}, {}, 0, []), NO_STATE
-        )
+        changes: dict[bytes, bytes | None] = {b"%d %d" % (seq, i): b"" for i in range(1 + seq * 7 % 11)}
+        stack = stack.extended(Layer(changes, dict.fromkeys(changes, 0), {}, {}, 0, [], {}), NO_STATE)
         assert len(stack.layers) <= 12
     assert sum(layer.size for layer in stack.layers) == stack.entries
 

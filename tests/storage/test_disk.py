@@ -136,7 +136,7 @@ def test_the_map_grows_under_readers(tmp_path: Path) -> None:
     """While threads read receipts and state, commits enlarge the map many times, and every answer is right."""
     world = World()
     storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB // 4)
-    effects = [world.notes(50, "x" * 400) for _ in range(60)]
+    effects = [world.notes(50, "x" * 1400) for _ in range(60)]
     storage.commit(world.turn(effects[0]))
     done, reads, failures = threading.Event(), [0, 0, 0], list[BaseException]()
 

@@ -279,7 +279,7 @@ def test_newer_data_are_refused(tmp_path: Path) -> None:
     world = World()
     opened(tmp_path, world).close()
     version, text = tmp_path / "VERSION", (tmp_path / "VERSION").read_text()
-    version.write_text("schema = 2\nwhatever = 'a later version writes'\n")
+    version.write_text(f"schema = {SCHEMA + 1}\nwhatever = 'a later version writes'\n")
     with pytest.raises(Refused) as refused:
         opened(tmp_path, world)
     assert refused.value.reason == Reason.NEWER_DATA
@@ -291,6 +291,28 @@ def test_newer_data_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         opened(tmp_path, world)
     assert refused.value.reason == Reason.NEWER_DATA
+
+
+@pytest.mark.covers("D19")
+def test_older_data_are_refused(tmp_path: Path) -> None:
+    """Nothing was released that wrote them: they are not guessed at, and a sentence says what to do."""
+    world = World()
+    opened(tmp_path, world).close()
+    version, text = tmp_path / "VERSION", (tmp_path / "VERSION").read_text()
+    version.write_text(text.replace(f"schema = {SCHEMA}", "schema = 1"))
+    with pytest.raises(Refused, match="schema 1") as refused:
+        opened(tmp_path, world)
+    assert refused.value.reason == Reason.OLDER_DATA
+    version.write_text(text)
+    rewrite(
+        tmp_path,
+        "meta",
+        b"identity",
+        encode((1, world.membership.chain_id, 0, world.membership.public_keys[0])),
+    )
+    with pytest.raises(Refused) as refused:
+        opened(tmp_path, world)
+    assert refused.value.reason == Reason.OLDER_DATA
 
 
 @pytest.mark.covers("D10")
@@ -331,7 +353,8 @@ def test_identity_is_read_without_opening(tmp_path: Path) -> None:
     assert (identity.schema, identity.chain_id, identity.member) == (SCHEMA, world.membership.chain_id, 3)
     assert identity.public_key == world.membership.public_keys[3]
     storage.close()
-    for text in ("", "schema = true", "schema = 1", "\x00", "schema = 1\nmember = 1\nchain_id = 'zz'", "#" * 5000):
+    schema = f"schema = {SCHEMA}"
+    for text in ("", "schema = true", schema, "\x00", f"{schema}\nmember = 1\nchain_id = 'zz'", "#" * 5000):
         (tmp_path / "VERSION").write_text(text)
         with pytest.raises(Refused) as refused:
             identity_of(tmp_path)

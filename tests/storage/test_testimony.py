@@ -12,7 +12,7 @@ from bftnode.protocol.messages import ForkProof
 from bftnode.storage.store import Storage, StorageBroken, Turn
 from bftnode.storage.testimony import read_testimony
 from tests.protocol.cluster import Cluster
-from tests.storage.chains import World, rewrite
+from tests.storage.chains import World, rewrite_block
 
 PAGE_BYTES = 4096
 FLAGS, LEAF, SUBPAGE = 10, 0x02, 0x40
@@ -115,6 +115,6 @@ def test_a_changed_record_is_no_testimony(tmp_path: Path) -> None:
     """What fits its seal but does not decode is damage, said with its name."""
     world = World()
     build(tmp_path / "data", world).close()
-    rewrite(tmp_path / "data", "certificates", (3).to_bytes(8, "big"), b"\x90")
-    with pytest.raises(StorageBroken, match="certificates/0000000000000003"):
+    rewrite_block(tmp_path / "data", 3, world.head.header_raw, world.head.payload, b"\x90")
+    with pytest.raises(StorageBroken, match="log/0000000000000003"):
         read_testimony(tmp_path / "data" / "lmdb")

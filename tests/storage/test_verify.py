@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bftnode.protocol.blocks import Block, Header, Packed, make_block
+from bftnode.protocol.blocks import Block, Header, make_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.storage.log import node_records
-from bftnode.storage.records import Placed, nodes_before, number, pack
+from bftnode.storage.records import Placed, nodes_before, number, open_logged
 from bftnode.storage.store import Storage
 from bftnode.storage.verify import Fault, identity_of, verify_log
-from tests.storage.chains import Client, World, delete, rewrite
+from tests.storage.chains import Client, World, delete, read_raw, rewrite, rewrite_block
 from tests.storage.child import ROOT
 
 SIZES = (3, 5, 2, 4, 1)
@@ -106,8 +106,7 @@ def test_a_rewritten_entry_is_named(tmp_path: Path, seq: int, offset: int) -> No
     """Root replaces one entry by another signed one and fixes the seal: the walk stops exactly there."""
     world, blocks = build(tmp_path)
     block = blocks[seq]
-    forged = Packed(block.header_raw, encode(exchange(block, offset, world)))
-    rewrite(tmp_path, "blocks", number(seq) + block.hash, pack(forged))
+    rewrite_block(tmp_path, seq, block.header_raw, encode(exchange(block, offset, world)))
     fault = fault_of(tmp_path, world)
     assert (fault.height, fault.log_index) == (seq, sum(SIZES[: seq - 1]) + offset)
 
@@ -137,9 +136,8 @@ def replace_block(path: Path, world: World, blocks: list[Block], seq: int) -> Bl
         old.chain_id, 0, seq, old.parent, old.time_ms, root_of(leaves), after.size, after.root(), old.proposer, old.view
     )
     forged = make_block(header, items, leaves)
-    rewrite(path, "blocks", number(seq) + forged.hash, pack(Packed(forged.header_raw, forged.payload)))
+    rewrite_block(path, seq, forged.header_raw, forged.payload)
     rewrite(path, "hashes", forged.hash, number(seq))
-    rewrite(path, "log", number(seq), forged.header_raw)
     for key, value in node_records(nodes_before(before.size), [digest for _, _, digest in nodes]):
         rewrite(path, "nodes", key, value)
     evil = Client("admin", world.membership).note("evil", "text", nonce=1000)
@@ -168,7 +166,8 @@ def test_a_made_up_certificate_is_named(tmp_path: Path) -> None:
         honest.votes[0],
         *(vote.__class__(vote.sender, 1, 7, honest.votes[0].signature) for vote in honest.votes[1:]),
     )
-    rewrite(tmp_path, "certificates", number(5), encode(Certificate(3, 0, 0, 5, forged.hash, votes)))
+    made_up = encode(Certificate(3, 0, 0, 5, forged.hash, votes))
+    rewrite_block(tmp_path, 5, forged.header_raw, forged.payload, made_up)
     fault = fault_of(tmp_path, world)
     assert fault.height == 5
     assert "member 1" in fault.detail
@@ -177,7 +176,7 @@ def test_a_made_up_certificate_is_named(tmp_path: Path) -> None:
 def test_a_head_without_certificate_is_named(tmp_path: Path) -> None:
     """What no certificate at or above it covers is not proved, and the report says up to where it is."""
     world, blocks = build(tmp_path)
-    delete(tmp_path, "certificates", number(5))
+    rewrite_block(tmp_path, 5, blocks[5].header_raw, blocks[5].payload, b"")
     report = verify_log(tmp_path, world.membership)
     assert report.fault is not None
     assert (report.fault.height, report.fault.log_index) == (5, 14)
@@ -193,7 +192,7 @@ def test_missing_records_are_named(tmp_path: Path) -> None:
         first = Client("admin", world.membership).note("note 0", "text 0")
         key = {
             "log": number(seq),
-            "blocks": number(seq) + blocks[seq].hash,
+            "blocks": number(open_logged(read_raw(path, "log", number(seq))).first),
             "hashes": blocks[seq].hash,
             "transactions": first.id,
         }[name]
