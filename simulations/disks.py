@@ -224,9 +224,9 @@ class Disk:
         above = {key: block for key, block in self.stored.items() if block.seq > self.height}
         return Recovered(self.log[-1][0], self._frontier, certificate, dict(self.journal), above, clients)
 
-    def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
-        """Blocks from `first` to the last certified one within the limits, else to the first one past them. Raises
-        Damaged."""
+    def read_run(self, first: int, last: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        """Blocks from `first` to the last certified one up to `last` and within the limits, else to the first one past
+        them. Raises Damaged."""
         best: tuple[int, Certificate] | None = None
         size = 0
         for seq in range(max(first, 1), self.height + 1):
@@ -234,7 +234,8 @@ class Disk:
             if self._seals:
                 self._seals.check(_log_place(seq), bytes_of(block))
             size += len(block.header_raw) + len(block.payload)
-            if best is not None and (size > limits.RUN_BYTES_TARGET or seq - first >= self._run_blocks_max):
+            past = size > limits.RUN_BYTES_TARGET or seq - first >= self._run_blocks_max or seq > last
+            if past and best is not None:
                 break
             if certificate is not None:
                 best = (seq, certificate)

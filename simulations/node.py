@@ -429,7 +429,7 @@ class Node:
         """What is asked for, from the disk; whether the node still runs: it does not on a damaged one."""
         try:
             if isinstance(effect, ReadRun):
-                run = self.disk.read_run(effect.first)
+                run = self.disk.read_run(effect.first, effect.last)
                 blocks, certificate = run if run is not None else ((), None)
                 self._inbox.append(RunRead(effect.to, effect.first, blocks, certificate))
             else:

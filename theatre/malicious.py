@@ -67,8 +67,8 @@ class DiskView:
     def height(self) -> int:
         return self._storage.height
 
-    def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
-        return self._storage.read_run(first)
+    def read_run(self, first: int, last: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        return self._storage.read_run(first, last)
 
 
 class Later:

@@ -106,6 +106,7 @@ class Driver:
         self._behind_until: float | None = None  # when what is left behind is to be written; None: nothing is
         self._settled = trio.Event()
         self._alarm = trio.CancelScope()
+        self._nursery: trio.Nursery
         self.turns = 0
         self.disk_full = False
 
@@ -116,8 +117,8 @@ class Driver:
 
     async def run(self) -> None:
         """For ever. Raises what means that this node must stop: a broken disk, a broken belief."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ring)
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._ring)
             try:
                 await self._live()
             except trio.Cancelled:
@@ -296,14 +297,17 @@ class Driver:
         self._settled = trio.Event()
 
     async def _read(self, reads: Sequence[ReadRun | ReadBlock]) -> None:
-        if reads:
+        written = self._storage.height - self._storage.unwritten
+        if any(isinstance(read, ReadBlock) or read.last > written for read in reads):
             await self._write_behind()
         for read in reads:
             if isinstance(read, ReadBlock):
                 self._inbox.put(BlockRead(read.to, self._storage.read_block(read.block)))
-                continue
-            run = await trio.to_thread.run_sync(self._storage.read_run, read.first)
-            if run is None:
-                self._inbox.put(RunRead(read.to, read.first, (), None))
             else:
-                self._inbox.put(RunRead(read.to, read.first, run[0], run[1]))
+                # Beside the turns: who catches up holds up nobody. The replica asks for one a member at a time.
+                self._nursery.start_soon(self._read_run, read)
+
+    async def _read_run(self, read: ReadRun) -> None:
+        run = await trio.to_thread.run_sync(self._storage.read_run, read.first, read.last)
+        blocks, certificate = run or ((), None)
+        self._inbox.put(RunRead(read.to, read.first, blocks, certificate))

@@ -13,7 +13,7 @@ from msgspec import Meta
 from bftnode.protocol import limits, quorums
 from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
-from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of
+from bftnode.protocol.codec import Hash32, UInt, Wire, decoder_of
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
 
@@ -91,10 +91,14 @@ class Status(Wire, frozen=True):
 
 
 class FetchRun(Wire, frozen=True):
-    """Send me committed blocks from height `first` on."""
+    """Send me committed blocks from height `first` to `last`, or the first of them: what is above is asked of others.
+
+    The answer is longer only where no certificate is between: it ends with a certified block.
+    """
 
     epoch: UInt
     first: UInt
+    last: UInt
 
 
 class Run(Wire, frozen=True):
@@ -207,9 +211,12 @@ def open_body(frame: Frame) -> Body:
     return opener(frame.body)
 
 
+_open_blocks: Callable[[bytes], tuple[Packed, ...]] = decoder_of(tuple[Packed, ...], limits.FRAME_BYTES_MAX)
+
+
 def open_run_payload(payload: bytes) -> tuple[Packed, ...]:
     """The blocks of a RUN. Raises Refused(CODEC_*)."""
-    blocks = decode(payload, tuple[Packed, ...], limits.FRAME_BYTES_MAX)
+    blocks: tuple[Packed, ...] = _open_blocks(payload)
     if not blocks:
         raise Refused(Reason.CODEC_MALFORMED, "an empty run")
     return blocks

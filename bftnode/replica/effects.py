@@ -9,7 +9,8 @@ whatever their order in the lists:
 3. AppendBlock executes the block, in order of height, and its result may be told to clients: its commit certificate
    says that a quorum has made it durable, and where my own COMMIT is in it, that is durable NOW and not before. Then
    an Executed event. What it appends, and DropBlocks, is left behind.
-4. For each ReadRun a RunRead, for each ReadBlock a BlockRead; what was left behind is written before they read.
+4. For each ReadRun a RunRead, for each ReadBlock a BlockRead; what was left behind is written before they read, if it
+   is among what they ask for.
 
 A turn without one does the same but for the write; what it persists, stores, appends and drops is left behind: written
 by the next promise, or within some milliseconds, together or not at all (docs/decisions/009-one-sync-a-block.md).
@@ -70,10 +71,14 @@ class Broadcast(NamedTuple):
 
 
 class ReadRun(NamedTuple):
-    """Read committed blocks from height `first` for member `to`: see limits.RUN_*; ends at a certified block."""
+    """Read committed blocks from height `first` to `last` for member `to`: see limits.RUN_*; ends at a certified block.
+
+    It takes a while, and later events do not wait for it.
+    """
 
     to: int
     first: int
+    last: int
 
 
 class ReadBlock(NamedTuple):

@@ -200,7 +200,7 @@ class Forks:
         if self._doubtful is not None and self._compare_ms is not None:
             if self._position.now.monotonic_ms >= self._compare_ms:
                 self._compare_ms = None
-                self._voice.add(ReadRun(self._me, self._doubtful.seq))
+                self._voice.add(ReadRun(self._me, self._doubtful.seq, self._doubtful.seq))
 
     def on_own_run(self, read: RunRead) -> None:
         """What the log says at that height, and above it up to a certificate."""

@@ -1,15 +1,19 @@
 """Staying together: STATUS, repetition of what was lost, fetching of blocks and of the log, relaying.
 
 Docs: docs/protocol.md, "Staying together". Nothing relies on one message arriving once: a member whose STATUS stands
-still gets again what it lacks. Fetch from several peers in turn, believe none: a run of blocks is verified
-backwards from one commit certificate, a single block by its hash.
+still gets again what it lacks. Fetch from several peers, believe none: a run of blocks is verified backwards from one
+commit certificate, a single block by its hash. Who is far behind asks several members at a time, each for other blocks:
+while one run is executed, the next ones are read, sent and received. They may come in any order; what comes before what
+is below it waits.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Packed, hash_header, open_block, open_header, pack_block
-from bftnode.protocol.certificates import COMMIT
+from bftnode.protocol.certificates import COMMIT, Certificate
 from bftnode.protocol.codec import encode, unpack
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
@@ -46,6 +50,15 @@ RELAYED_BYTES_MAX = 512 * 1024
 RESENT_BYTES_TARGET = 2 * 1024 * 1024
 """Proposals sent again to a member that stands still end with the one that reaches this size; it asks again."""
 
+FETCHES_MAX = 3
+"""Runs that are asked for, each of another member, or have come and wait for those below them: at the bound nothing
+more is asked for. Memory for them is bounded by so many runs."""
+
+RUNS_SERVED_MAX = 8
+"""Runs that a member is given in a status interval; the next one waits for its next STATUS. A run takes some ten
+milliseconds of CPU here, so whoever asks without end gets a sixth of a core, and who catches up, from three members,
+more than it can execute."""
+
 SHUNNED_TIMEOUTS = 10
 """A member that did not give the run that it promised is not asked for so many fetch timeouts, unless nobody else
 promises one: a liar costs one timeout in a while, not one a run (faults.md K05, K06)."""
@@ -58,18 +71,32 @@ class Peer:
     status: Status
     heard_ms: int
     our_height: int
-    waiting: bool = False  # its FETCH_RUN is being read from the log
+    waiting: bool = False  # its FETCH_RUN is being read from the log, or postponed
+    postponed: FetchRun | None = None
+    runs_served: int = 0  # since its last STATUS
     resent_ms: int = -(10**9)  # when it last got again what it lacked
     blocks_asked: int = 0  # single blocks that it asked for since its last STATUS
 
 
 @dataclass(slots=True)
 class _Fetch:
-    """A run that was asked for."""
+    """A run that was asked for: blocks from `first` on; those up to `last` are asked of nobody else."""
 
-    peer: int
     first: int
+    last: int
     deadline_ms: int
+    owed: bool  # its source says that it has it
+
+
+class _Came(NamedTuple):
+    """A verified run; what is below it may not be here yet."""
+
+    path: list[Entry]
+    certificate: Certificate
+
+    @property
+    def first(self) -> int:
+        return self.path[0].block.seq
 
 
 @dataclass(slots=True)
@@ -115,8 +142,10 @@ class Synchroniser:
         self._open_envelope = open_envelope
         self.peers: dict[int, Peer] = {}
         self._status_due_ms = position.now.monotonic_ms
-        self._fetch: _Fetch | None = None
-        self._asked: dict[int, int] = {}  # member -> the first height of its outstanding run
+        self._fetches: dict[int, _Fetch] = {}  # by member
+        self._asked: dict[int, int] = {}  # member -> where the run begins that it may still give, be it late
+        self._came: list[_Came] = []
+        self._run_blocks = 0  # how many fill a run, as far as the last one says; 0 before there was one
         self._last_source = -1
         self._shunned_until_ms: dict[int, int] = {}
         self._wanted: dict[bytes, _Wanted] = {}
@@ -126,8 +155,8 @@ class Synchroniser:
 
     def deadline_ms(self) -> int:
         due_ms = self._status_due_ms
-        if self._fetch is not None and self._fetch.deadline_ms < due_ms:
-            due_ms = self._fetch.deadline_ms
+        for fetch in self._fetches.values():
+            due_ms = min(due_ms, fetch.deadline_ms)
         for wanted in self._wanted.values():
             due_ms = min(due_ms, wanted.deadline_ms)
         if len(self._pool):
@@ -144,9 +173,13 @@ class Synchroniser:
             self._view_changes.repeat()
             self._checkpoints.repeat()
             self._settle_wanted()
-        if self._fetch is not None and now_ms >= self._fetch.deadline_ms:
-            self._voice.note("fetch_timeout", {"member": self._fetch.peer, "first": self._fetch.first})
-            self._give_up(self._fetch.peer)
+            self._take_in()
+        for member in [key for key, fetch in self._fetches.items() if now_ms >= fetch.deadline_ms]:
+            fetch = self._fetches.pop(member)
+            if fetch.owed:
+                self._voice.note("fetch_timeout", {"member": member, "first": fetch.first})
+                self._shun(member)
+                self._fetch_more(ahead=1)
         for block in [key for key, wanted in self._wanted.items() if now_ms >= wanted.deadline_ms]:
             self._ask_for(block)
         relay = self._relay_due_ms()
@@ -181,10 +214,13 @@ class Synchroniser:
         height = self._chain.height
         peer = self.peers[sender] = Peer(status, now_ms, height)
         if before is not None:
-            peer.waiting, peer.resent_ms = before.waiting, before.resent_ms
+            peer.waiting, peer.postponed, peer.resent_ms = before.waiting, before.postponed, before.resent_ms
             # Twice as often as STATUS is due is often enough: nobody gets more for asking more (A04).
-            early = now_ms - before.heard_ms < self._timing.status_interval_ms // 2
-            peer.heard_ms, peer.blocks_asked = (before.heard_ms, before.blocks_asked) if early else (now_ms, 0)
+            if now_ms - before.heard_ms < self._timing.status_interval_ms // 2:
+                peer.heard_ms = before.heard_ms
+                peer.blocks_asked, peer.runs_served = before.blocks_asked, before.runs_served
+            elif peer.postponed is not None:
+                self._serve_run(sender, peer, peer.postponed)
         self._nonces.on_status(sender, status)
         if status.committed > height:
             standing = before is not None and before.our_height == height and before.status.committed > height
@@ -217,44 +253,85 @@ class Synchroniser:
     # ---- the log
 
     def want_log(self, height: int) -> None:
-        """Somebody is known to have committed `height`: fetch, unless a fetch is under way."""
-        if self._fetch is None and height > self._chain.height:
-            trusted, shunned = self._sources()
+        """Somebody is known to have committed `height`: fetch what can be had of it and is not on its way."""
+        if height <= self._chain.height:
+            return
+        if not self._fetches:
+            trusted, shunned = self._sources(self._chain.height + 1)
             self._fetch_from(trusted or shunned)
+        self._fetch_more(ahead=self._members.parameters.window + 1)
 
-    def _sources(self) -> tuple[list[int], list[int]]:
-        """The members that say they have what I lack: those to ask, and those that let me down a while ago."""
-        height, now_ms = self._chain.height, self._position.now.monotonic_ms
-        sources = [member for member in sorted(self.peers) if self.peers[member].status.committed > height]
+    def _sources(self, height: int) -> tuple[list[int], list[int]]:
+        """The members that say they have this height and owe nothing: those to ask, and those that let me down a while
+        ago."""
+        now_ms = self._position.now.monotonic_ms
+        sources = [
+            member
+            for member in sorted(self.peers)
+            if self.peers[member].status.committed >= height
+            and not (member in self._fetches and self._fetches[member].owed)
+        ]
         shunned = [member for member in sources if now_ms < self._shunned_until_ms.get(member, 0)]
         return [member for member in sources if member not in shunned], shunned
 
-    def _give_up(self, source: int) -> None:
-        """It did not deliver: ask another one. If there is none, the next STATUS starts again (so, at its pace)."""
+    def _shun(self, source: int) -> None:
+        """It did not deliver: others are asked. If there is none, the next STATUS starts again (so, at its pace)."""
         self._shunned_until_ms[source] = (
             self._position.now.monotonic_ms + SHUNNED_TIMEOUTS * self._timing.fetch_timeout_ms
         )
-        self._fetch_from(self._sources()[0])
 
-    def _fetch_from(self, sources: list[int]) -> None:
-        """Ask the next of these, round robin."""
+    def _fetch_more(self, ahead: int) -> None:
+        """Ask for what is missing, from the lowest height on, if somebody is `ahead` blocks ahead; where others are
+        asked already, whatever there is: it would be asked for next."""
+        while len(self._fetches) + len(self._came) < (FETCHES_MAX if self._run_blocks else 1):
+            if self._fetches or self._came:
+                ahead = 1
+            sources, _ = self._sources(self._gap()[0] - 1 + ahead)
+            if not sources:
+                return
+            self._fetch_from(sources)
+
+    def _fetch_from(self, sources: list[int], *, owed: bool = True) -> None:
+        """Ask the next of these, round robin, for the lowest blocks that are missing and not on their way."""
         if not sources:
-            self._fetch = None
             return
         source = next((member for member in sources if member > self._last_source), sources[0])
         self._last_source = source
-        first = self._chain.height + 1
-        self._fetch = _Fetch(source, first, self._position.now.monotonic_ms + self._timing.fetch_timeout_ms)
+        first, last = self._gap()
+        deadline_ms = self._position.now.monotonic_ms + self._timing.fetch_timeout_ms
+        self._fetches[source] = _Fetch(first, last, deadline_ms, owed)
         self._asked[source] = first
-        self._voice.send(source, Kind.FETCH_RUN, FetchRun(self._members.epoch, first))
+        self._voice.send(source, Kind.FETCH_RUN, FetchRun(self._members.epoch, first, last))
+
+    def _gap(self) -> tuple[int, int]:
+        """The lowest heights that are missing and not asked for, at most a run of them."""
+        first = self._chain.height + 1
+        spans = [(fetch.first, fetch.last) for fetch in self._fetches.values()]
+        spans += [(came.first, came.certificate.seq) for came in self._came]
+        last = first + limits.RUN_BLOCKS_MAX * (FETCHES_MAX + 1)
+        for begins, ends in sorted(spans):
+            if first < begins:
+                last = begins - 1
+                break
+            first = max(first, ends + 1)
+        return first, min(last, first + (self._run_blocks or limits.RUN_BLOCKS_MAX) - 1)
 
     def on_fetch_run(self, sender: int, body: FetchRun) -> None:
-        """Serve a run; one at a time and member, so that nobody can queue up the log (A18)."""
+        """Serve a run; one at a time and member, and so many in a while: nobody can queue up the log (A18), nor keep
+        this member from its other work."""
         peer = self.peers.get(sender)
         if peer is None or peer.waiting or not 0 < body.first <= self._chain.height:
             return
         peer.waiting = True
-        self._voice.add(ReadRun(sender, body.first))
+        if peer.runs_served < RUNS_SERVED_MAX:
+            self._serve_run(sender, peer, body)
+        else:
+            peer.postponed = body
+
+    def _serve_run(self, to: int, peer: Peer, body: FetchRun) -> None:
+        peer.postponed = None
+        peer.runs_served += 1
+        self._voice.add(ReadRun(to, body.first, body.last))
 
     def on_run_read(self, read: RunRead) -> None:
         peer = self.peers.get(read.to)
@@ -266,38 +343,54 @@ class Synchroniser:
 
     def on_run(self, sender: int, body: Run, payload: bytes) -> None:
         """A run: q signatures, then hashes backwards. Raises Refused; then another member is asked."""
-        asked = self._asked.pop(sender, None)
+        asked, fetch, height = self._asked.pop(sender, None), self._fetches.pop(sender, None), self._chain.height
         if asked is None:
             raise Refused(Reason.UNREQUESTED, "a run that nobody asked for")
-        mine = self._fetch is not None and self._fetch.peer == sender
         try:
-            path = self._open_run(body, open_run_payload(payload))
+            came = self._open_run(body, open_run_payload(payload), asked)
         except Refused:
-            if mine:
-                self._give_up(sender)
+            if fetch is not None:
+                self._shun(sender)
+                self._fetch_more(ahead=1)
             raise
-        if not path:
-            # Nothing new, and its certificate was not looked at.
-            if mine:
-                self._give_up(sender)
+        if came is not None:
+            self._came.append(came)
+        elif fetch is not None and body.certificate.seq < fetch.first:
+            self._shun(sender)  # what has come from elsewhere meanwhile is no fault of its
+        self._take_in()
+        if came is None and fetch is not None:
+            self._fetch_more(ahead=1)
             return
-        if mine:
-            self._fetch = None
-        self._agreement.on_run(path, body.certificate)
-        self._view_changes.look_again()
-        self._settle_wanted()
-        behind = max((peer.status.committed for peer in self.peers.values()), default=0)
-        if behind > self._chain.height + self._members.parameters.window:
-            self.want_log(behind)
+        window = self._members.parameters.window
+        self._fetch_more(ahead=window + 1)
+        if not self._fetches and self._chain.height > height + window:
+            # So much was decided since that STATUS, or while the run was on its way: there may be more by now.
+            self._fetch_from([sender], owed=False)
 
-    def _open_run(self, body: Run, packed: tuple[Packed, ...]) -> list[Entry]:
-        certificate = body.certificate
+    def _take_in(self) -> None:
+        """Commit what has come, as far as it follows the log."""
+        before = self._chain.height
+        while self._came and not self._position.halted:
+            came, height = min(self._came, key=lambda item: item.first), self._chain.height
+            if came.first > height + 1:
+                break
+            self._came.remove(came)
+            if came.certificate.seq > height:
+                self._agreement.on_run(came.path[height + 1 - came.first :], came.certificate)
+        if self._chain.height > before:
+            self._view_changes.look_again()
+            self._settle_wanted()
+
+    def _open_run(self, body: Run, packed: tuple[Packed, ...], asked: int) -> _Came | None:
+        """None: nothing in it is new, and its certificate was not looked at."""
+        certificate, height = body.certificate, self._chain.height
         if certificate.phase != COMMIT or certificate.seq != body.first + len(packed) - 1:
             raise Refused(Reason.BAD_CERTIFICATE, "the certificate does not commit the last block of the run")
-        if body.first > self._chain.height + 1:
-            raise Refused(Reason.UNREQUESTED, f"a run from height {body.first} on; committed is {self._chain.height}")
-        if certificate.seq <= self._chain.height:
-            return []
+        full = len(self._fetches) + len(self._came) >= FETCHES_MAX
+        if body.first > height + 1 and (full or body.first != asked):
+            raise Refused(Reason.UNREQUESTED, f"a run from height {body.first} on; committed is {height}")
+        if certificate.seq <= height:
+            return None
         self._memo.check(certificate)
         expected = certificate.block
         for offset, item in enumerate(reversed(packed)):
@@ -305,8 +398,11 @@ class Synchroniser:
             if hash_header(item.header) != expected or header.seq != certificate.seq - offset:
                 raise Refused(Reason.BAD_BLOCK, "the run is not the chain below its certificate")
             expected = header.parent
-        fresh = packed[max(0, self._chain.height + 1 - body.first) :]
-        return [self._entry(open_block(item.header, item.payload)) for item in fresh]
+        fresh = packed[max(0, height + 1 - body.first) :]
+        path = [self._entry(open_block(item.header, item.payload)) for item in fresh]
+        size = sum(len(item.payload) for item in packed)
+        self._run_blocks = min(max(limits.RUN_BYTES_TARGET * len(packed) // max(size, 1), 1), limits.RUN_BLOCKS_MAX)
+        return _Came(path, certificate)
 
     def _entry(self, block: Block) -> Entry:
         """A certified block is executed as ordered: its envelopes are opened, their signatures not judged again."""

@@ -210,19 +210,19 @@ class LogReader:
             seq += 1
         return found
 
-    def run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+    def run(self, first: int, last: int) -> tuple[tuple[Packed, ...], Certificate] | None:
         """Committed blocks from `first` to a certified one, and its certificate, or None.
 
-        The last certified block within RUN_BYTES_TARGET and RUN_BLOCKS_MAX, or where there is none the first one
-        past them. So a run is never longer than the target or the longest stretch of blocks that one certificate
-        covers; and who stores a run as one stretch does not hand on longer ones than it was given.
+        The last certified block up to `last` within RUN_BYTES_TARGET and RUN_BLOCKS_MAX, or where there is none the
+        first one past them. So a run is never longer than the target or the longest stretch of blocks that one
+        certificate covers; and who stores a run as one stretch does not hand on longer ones than it was given.
         """
         height, blocks, size = self.height(), list[Packed](), 0
         best: tuple[int, Certificate] | None = None
         for seq in range(max(first, 1), height + 1):
             packed = self.packed(seq)
             size += len(packed.header) + len(packed.payload)
-            past = size > limits.RUN_BYTES_TARGET or len(blocks) >= limits.RUN_BLOCKS_MAX
+            past = size > limits.RUN_BYTES_TARGET or len(blocks) >= limits.RUN_BLOCKS_MAX or seq > last
             if (past and best is not None) or size > limits.FRAME_BYTES_MAX:
                 break
             blocks.append(packed)

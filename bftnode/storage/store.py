@@ -377,10 +377,10 @@ class Storage:
             log = LogReader(txn, self._databases, pending.layers)
             yield View(self._state(txn, pending), pending.height + pending.blocks, log)
 
-    def read_run(self, first: int) -> tuple[tuple[Packed, ...], Certificate] | None:
-        """Committed blocks from `first` on, the last of them certified (LogReader.run)."""
+    def read_run(self, first: int, last: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        """Committed blocks from `first` to `last`, as far as they are written, the last certified (LogReader.run)."""
         with self.reading() as view:
-            return view.log.run(first)
+            return view.log.run(first, last)
 
     def read_block(self, block: bytes) -> Packed | None:
         """The block of this hash, committed or stored."""

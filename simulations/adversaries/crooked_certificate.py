@@ -39,7 +39,7 @@ class CrookedCertificate(Behaviour):
             bent = self._bent(highest)
             asked = view + dice.choice((1, 1, 2))
             liar.post(self.some(1), liar.seal(Kind.VIEW_CHANGE, ViewChange(epoch, asked, bent)))
-            run = liar.disk.read_run(1)
+            run = liar.disk.read_run(1, liar.disk.height)
             if run is not None:
                 crooked = Run(epoch, 1, self._bent(run[1]))
                 liar.post(self.some(1), liar.seal(Kind.RUN, crooked, encode(run[0])))

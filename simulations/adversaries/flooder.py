@@ -31,7 +31,7 @@ class Flooder(Behaviour):
             case 1:
                 liar.post(to, liar.seal(Kind.FETCH_BLOCK, FetchBlock(epoch, block)))
             case 2:
-                liar.post(to, liar.seal(Kind.FETCH_RUN, FetchRun(epoch, dice.choice((0, 1, far)))))
+                liar.post(to, liar.seal(Kind.FETCH_RUN, FetchRun(epoch, dice.choice((0, 1, far)), far)))
             case 3:
                 interval = liar.members.parameters.checkpoint_interval
                 seq = dice.choice((far // interval * interval, (height // interval + 1) * interval))

@@ -60,7 +60,7 @@ class OtherKind(Behaviour):
         signatures[liar.member] = VoteSignature(own.sender, own.boot, own.counter, own.signature)
         chosen = tuple(signatures[sender] for sender in sorted(signatures)[: liar.members.quorum])
         false = Certificate(COMMIT, first.epoch, first.view, first.seq, first.block, chosen)
-        run = liar.disk.read_run(1)
+        run = liar.disk.read_run(1, liar.disk.height)
         if run is not None:
             liar.post(self.some(1), liar.seal(Kind.RUN, Run(liar.members.epoch, 1, false), encode(run[0])))
         highest = liar.replica.position.highest

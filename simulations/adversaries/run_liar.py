@@ -1,4 +1,4 @@
-"""Serves runs of blocks that are stale, have a gap, are cut, or hold other bodies, and promises much."""
+"""Serves runs of blocks that are stale, have a gap, are cut, or hold other bodies, late or twice, and promises much."""
 
 from random import Random
 
@@ -14,12 +14,17 @@ from simulations.judges import kind_of
 covers = ("K05", "K06", "K07", "P39", "P38")
 
 
+TRICKS = ("stale", "gap", "later", "cut", "bodies", "forged view", "silence", "honest", "late", "twice", "short")
+LATE_MS = 5000
+"""At most; longer than anybody waits for a run."""
+
+
 class RunLiar(Behaviour):
     """Says that it is far ahead, and answers whoever asks with something else."""
 
     def __init__(self, dice: Random) -> None:
         super().__init__(dice)
-        self.tricks = dice.sample(("stale", "gap", "later", "cut", "bodies", "forged view", "silence", "honest"), 3)
+        self.tricks = dice.sample(TRICKS, 3)
         self.boasts = dice.random() < 0.7
 
     def hear(self, sender: int, frame: bytes) -> None:
@@ -31,7 +36,7 @@ class RunLiar(Behaviour):
         except Refused:
             return
         if isinstance(body, FetchRun):
-            self._answer(sender, body.first)
+            self._answer(sender, body.first, body.last)
         elif isinstance(body, FetchBlock) and self.random.random() < 0.5:
             block = self.random.choice(self.liar.disk.log)[0]
             answer = BlockAnswer(self.liar.members.epoch, block.header_raw)
@@ -49,12 +54,12 @@ class RunLiar(Behaviour):
         status = Status(liar.members.epoch, liar.replica.position.view, True, height, height, height, seen)
         liar.post(self.others(), liar.seal(Kind.STATUS, status))
 
-    def _answer(self, to: int, first: int) -> None:
+    def _answer(self, to: int, first: int, last: int) -> None:
         disk, trick = self.liar.disk, self.random.choice(self.tricks)
         if trick == "silence":
             return
         start = {"stale": 1, "forged view": 1, "later": first + 1}.get(trick, first)
-        run = disk.read_run(start)
+        run = disk.read_run(start, start if trick == "short" else last)
         if run is None:
             return
         blocks, certificate = list(run[0]), run[1]
@@ -76,4 +81,10 @@ class RunLiar(Behaviour):
         elif trick == "bodies":
             blocks = [Packed(item.header, self.random.choice(blocks).payload) for item in blocks]
         payload = encode(tuple(blocks))
-        self.liar.post([to], self.liar.seal(Kind.RUN, Run(self.liar.members.epoch, start, certificate), payload))
+        body = Run(self.liar.members.epoch, start, certificate)
+        for _ in range(2 if trick == "twice" else 1):
+            frame = self.liar.seal(Kind.RUN, body, payload)
+            if trick == "late":
+                self.liar.world.after(self.random.randint(1, LATE_MS), self.liar.post, [to], frame)
+            else:
+                self.liar.post([to], frame)

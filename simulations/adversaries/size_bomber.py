@@ -26,7 +26,7 @@ class SizeBomber(Behaviour):
         except Refused:
             return
         liar = self.liar
-        run = liar.disk.read_run(body.first) if isinstance(body, FetchRun) else None
+        run = liar.disk.read_run(body.first, body.last) if isinstance(body, FetchRun) else None
         if isinstance(body, FetchRun) and run is not None:
             blocks = encode((*run[0], *[run[0][-1]] * COPIES))
             liar.post([sender], liar.seal(Kind.RUN, Run(liar.members.epoch, body.first, run[1]), blocks))

@@ -1,5 +1,6 @@
 """The driver, over a real disk: what is promised is durable first, and nobody waits for what is not."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,12 @@ from bftnode.node.driver import Driver
 from bftnode.node.envelopes import Envelopes
 from bftnode.node.inbox import Inbox
 from bftnode.protocol import ed25519
-from bftnode.protocol.certificates import COMMIT, PREPARE, Vote
+from bftnode.protocol.blocks import Packed
+from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
 from bftnode.protocol.codec import Wire, encode
 from bftnode.protocol.envelope import encode_frame, open_frame, seal
 from bftnode.protocol.membership import Membership, Parameters
-from bftnode.protocol.messages import Kind, PrePrepare, Seen, Status, open_body
+from bftnode.protocol.messages import FetchRun, Kind, PrePrepare, Seen, Status, open_body
 from bftnode.protocol.results import TransactionResult
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.core import Replica
@@ -306,3 +308,55 @@ async def test_what_was_stopped_in_order_need_not_abstain(town: Town, tmp_path: 
     assert again.driver.replica.agreement.abstain == (0, 0)
     assert again.driver.replica.agreement.tip.block.seq == 1
     again.storage.close()
+
+
+@pytest.mark.covers("A18")
+async def test_a_run_is_read_beside_the_turns(town: Town) -> None:
+    """Who catches up holds up nobody: while its blocks are read, others are decided; and what is written is not
+    written again for it."""
+    reading, read_run = threading.Event(), town.storage.read_run
+
+    def slowly(first: int, last: int) -> tuple[tuple[Packed, ...], Certificate] | None:
+        assert reading.wait(10)
+        return read_run(first, last)
+
+    town.storage.read_run = slowly  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.driver.run)
+        town.introduce()
+        await town.until("durable seen")
+        for nonce in (1, 2):
+            town.inbox.submit([town.transaction(nonce)])
+            await town.until("said PREPARE")
+            town.vote(PREPARE, 1, 2)
+            await town.until("said COMMIT")
+            town.vote(COMMIT, 1, 2)
+            assert "said RUN" not in await town.until("told the client")
+            if nonce == 1:
+                await town.driver.settle()
+                town.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 1))
+        reading.set()
+        await town.until("said RUN")
+        nursery.cancel_scope.cancel()
+    town.storage.close()
+
+
+async def test_what_is_asked_for_is_written_before_it_is_read(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that is executed and not in the log yet is one that others may lack."""
+    monkeypatch.setattr(driver, "BEHIND_MS_MAX", 10**9)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.driver.run)
+        town.introduce()
+        await town.until("durable seen")
+        town.inbox.submit([town.transaction(1)])
+        await town.until("said PREPARE")
+        town.vote(PREPARE, 1, 2)
+        await town.until("said COMMIT")
+        town.vote(COMMIT, 1, 2)
+        await town.until("told the client")
+        assert town.storage.unwritten == 1
+        town.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 256))
+        await town.until("said RUN")
+        assert town.storage.unwritten == 0
+        nursery.cancel_scope.cancel()
+    town.storage.close()

@@ -171,7 +171,7 @@ class Conversation:
             case Accuse():
                 self.accused.append(effect)
             case ReadRun():
-                run = self.disk.read_run(effect.first)
+                run = self.disk.read_run(effect.first, effect.last)
                 return [RunRead(effect.to, effect.first, *(run if run is not None else ((), None)))]
             case ReadBlock():
                 return [BlockRead(effect.to, self.disk.read_block(effect.block))]

@@ -2,10 +2,12 @@
 
 import pytest
 
+from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run
+from bftnode.replica.sync import RUNS_SERVED_MAX
 from tests.replica.conversation import Conversation, Said, of_kind, voted
 
 
@@ -18,7 +20,7 @@ def lagging() -> tuple[Conversation, list[Block]]:
         talk.status(member, committed=5)
     talk.tick(600)
     said = [item for member in (0, 2) for item in talk.status(member, committed=5)]
-    assert [(item.to, item.body) for item in of_kind(said, Kind.FETCH_RUN)] == [(0, FetchRun(0, 2))]
+    assert [(item.to, item.body) for item in of_kind(said, Kind.FETCH_RUN)] == [(0, FetchRun(0, 2, 257))]
     return talk, blocks
 
 
@@ -134,11 +136,11 @@ def test_runs_are_served_one_at_a_time() -> None:
     blocks = talk.chain(3)
     for block in blocks:
         talk.commit(block)
-    (said,) = talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 2))
+    (said,) = talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 2, 257))
     assert isinstance(said.body, Run)
     assert (said.to, said.body.first, said.body.certificate.seq) == (3, 2, 3)
     for absurd in (0, 4, 2**62):
-        assert not talk.hear(3, Kind.FETCH_RUN, FetchRun(0, absurd))
+        assert not talk.hear(3, Kind.FETCH_RUN, FetchRun(0, absurd, 2**62))
 
 
 @pytest.mark.covers("N18", "P36", "K12")
@@ -194,3 +196,144 @@ def test_a_new_view_in_the_middle_of_a_catch_up() -> None:
     assert talk.height == 4
     said = talk.answer_block(0, blocks[4])
     assert voted(said, PREPARE) == [(2, 5, blocks[4].hash)]
+
+
+RUN = 10
+"""Blocks in a run, in the tests of several at a time."""
+
+
+def far_behind(monkeypatch: pytest.MonkeyPatch, height: int = 4 * RUN) -> tuple[Conversation, list[Block], list[Said]]:
+    """A replica that has nothing of so many blocks, but for the first run, which n0 gave; and what it said then."""
+    monkeypatch.setattr(limits, "RUN_BLOCKS_MAX", RUN)
+    talk = Conversation()
+    blocks = talk.chain(height)
+    said = [item for member in (0, 2, 3) for item in talk.status(member, committed=height)]
+    assert asked_for(said) == [(0, 1, RUN)], "how many blocks fill a run is not known yet"
+    return talk, blocks, give(talk, 0, blocks, 1, RUN)
+
+
+def asked_for(said: list[Said]) -> list[tuple[int | None, int, int]]:
+    """(whom, first, last)."""
+    return [(item.to, item.body.first, item.body.last) for item in said if isinstance(item.body, FetchRun)]
+
+
+def give(talk: Conversation, sender: int, blocks: list[Block], first: int, last: int) -> list[Said]:
+    """An honest run."""
+    return talk.run(sender, blocks[first - 1 : last], talk.certificate(COMMIT, blocks[last - 1]))
+
+
+@pytest.mark.covers("K09", "P38")
+def test_several_are_asked_at_a_time_each_for_other_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever order they answer, blocks are committed in order of height."""
+    talk, blocks, said = far_behind(monkeypatch)
+    assert asked_for(said) == [(2, 11, 20), (3, 21, 30), (0, 31, 40)]
+    assert not give(talk, 0, blocks, 31, 40)
+    assert not give(talk, 3, blocks, 21, 30)
+    assert talk.height == 10
+    give(talk, 2, blocks, 11, 20)
+    assert talk.height == 40
+    assert [block.hash for block, _ in talk.disk.log[1:]] == [block.hash for block in blocks]
+
+
+def test_a_run_that_ends_early_leaves_a_gap_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks may be larger than those of the last run."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    said = give(talk, 2, blocks, 11, 14)
+    assert asked_for(said) == [(2, 15, 20)]
+    give(talk, 2, blocks, 15, 20)
+    assert talk.height == 20
+
+
+def test_a_run_that_is_longer_than_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be no certificate in between. What comes from elsewhere for the second time is nobody's fault."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    give(talk, 2, blocks, 11, 30)
+    assert talk.height == 30
+    give(talk, 3, blocks, 21, 30)
+    assert not talk.refusals()
+    assert asked_for(talk.status(3, committed=60)) == [(3, 41, 50)], "it is not shunned"
+
+
+@pytest.mark.covers("K03", "K07", "P38", "P39")
+def test_a_liar_among_several_costs_its_own_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is blamed and not asked again for a while; what others give stays, and one of them is asked for the rest."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    give(talk, 3, blocks, 21, 30)
+    false = [*blocks[10:13], blocks[14], *blocks[14:20]]
+    assert asked_for(talk.run(2, false, talk.certificate(COMMIT, blocks[19]))) == [(3, 11, 20)]
+    assert talk.refusals() == [Reason.BAD_BLOCK]
+    assert talk.height == 10
+    give(talk, 0, blocks, 31, 40)
+    give(talk, 3, blocks, 11, 20)
+    assert talk.height == 40
+
+
+@pytest.mark.covers("K06", "P38")
+def test_one_that_is_late_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is asked for its blocks; whoever is first is welcome, the second not blamed, a third time refused."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    give(talk, 3, blocks, 21, 30)
+    give(talk, 0, blocks, 31, 40)
+    assert asked_for(talk.tick(2000)) == [(3, 11, 20)]
+    give(talk, 2, blocks, 11, 20)
+    assert talk.height == 40
+    give(talk, 3, blocks, 11, 20)
+    assert not talk.refusals()
+    give(talk, 2, blocks, 11, 20)
+    assert talk.refusals() == [Reason.UNREQUESTED]
+
+
+@pytest.mark.covers("A18", "K08", "P39")
+def test_what_comes_early_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the lowest run is missing, no more are asked for than it takes; and none that was not asked for is kept."""
+    talk, blocks, _ = far_behind(monkeypatch, height=90)
+    assert not give(talk, 3, blocks, 21, 30)
+    assert not give(talk, 0, blocks, 31, 40)
+    for member in (0, 3):
+        assert not asked_for(talk.status(member, committed=90))
+    give(talk, 3, blocks, 51, 60)
+    assert talk.refusals() == [Reason.UNREQUESTED]
+    assert len(talk.replica.sync._came) == 2
+
+
+def test_after_a_long_run_there_is_likely_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than its STATUS said may have been decided since: its source is asked once more, and owes nothing."""
+    talk, blocks, _ = far_behind(monkeypatch, height=60)
+    give(talk, 0, blocks, 31, 40)
+    give(talk, 3, blocks, 21, 30)
+    said = give(talk, 2, blocks, 11, 20)
+    assert talk.height == 40
+    assert [span for _, *span in asked_for(said)] == [[41, 50], [51, 60]]
+    for member, first, last in asked_for(said):
+        assert member is not None
+        said = give(talk, member, blocks, first, last)
+    assert talk.height == 60
+    assert [first for _, first, _ in asked_for(said)] == [61]
+    talk.tick(2000)
+    assert not [note for note in talk.notes if note.name == "fetch_timeout"]
+
+
+@pytest.mark.covers("A18")
+def test_who_asks_without_end_is_served_so_many_runs_in_a_while() -> None:
+    """The next one waits for its next STATUS; then it is given."""
+    talk = Conversation()
+    for block in talk.chain(3):
+        talk.commit(block)
+    asked = [talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 3)) for _ in range(RUNS_SERVED_MAX + 5)]
+    assert [len(said) for said in asked] == [1] * RUNS_SERVED_MAX + [0] * 5
+    talk.tick(500)
+    assert [item.to for item in of_kind(talk.status(3, committed=0), Kind.RUN)] == [3]
+
+
+@pytest.mark.covers("W20", "K06")
+def test_over_a_slow_line_what_is_late_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are late, all are asked again; what the first requests bring is taken, in whatever order, while there is room
+    for it."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    talk.tick(2000)
+    give(talk, 0, blocks, 31, 40)
+    give(talk, 3, blocks, 21, 30)
+    assert talk.height == 10
+    assert not talk.refusals()
+    give(talk, 2, blocks, 11, 20)
+    assert talk.height == 40

@@ -224,7 +224,9 @@ def test_a_directed_schedule_catches_it(bug: Bug, scenario: Callable[[], None], 
 RANDOM = [
     pytest.param(quorum_of_2f, {"certificate", "agreement"}, range(5), id="quorum of 2f"),
     pytest.param(a_vote_counted_twice, {"certificate", "agreement"}, range(60), id="vote counted twice"),
-    pytest.param(the_lowest_certificate_chosen, {"agreement", "misunderstanding"}, range(110), id="lowest certificate"),
+    pytest.param(
+        the_lowest_certificate_chosen, {"agreement", "misunderstanding", "halted"}, range(110), id="lowest certificate"
+    ),
     pytest.param(a_vote_before_it_is_durable, {"durable"}, range(5), id="vote before it is durable"),
     pytest.param(executed_before_it_is_durable, {"durable"}, range(5), id="executed before it is durable"),
     pytest.param(a_restart_without_abstention, {"said-once"}, range(60), id="restart without abstention"),

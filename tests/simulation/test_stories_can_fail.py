@@ -159,7 +159,7 @@ def no_vote_is_kept() -> Iterator[None]:
     with (
         patch.object(Agreement, "on_vote", drop),
         patch.object(Agreement, "votes_to_repeat", lambda self, above: []),
-        patch.object(Disk, "read_run", lambda self, first: None),
+        patch.object(Disk, "read_run", lambda self, first, last: None),
     ):
         yield
 

@@ -120,8 +120,8 @@ def test_a_block_that_rotted_is_given_to_nobody() -> None:
     with pytest.raises(Damaged):
         disk.read_block(block)
     with pytest.raises(Damaged):
-        disk.read_run(1)
-    assert disk.read_run(3) is not None
+        disk.read_run(1, 100)
+    assert disk.read_run(3, 100) is not None
 
 
 @pytest.mark.covers("D14")

@@ -48,7 +48,7 @@ def ask(storage: Storage, world: World, sent: list[Transaction]) -> dict[str, ob
         "blocks": list(past.blocks),
         "clients": {key: (window.role, window.highest, window.used) for key, window in past.clients.items()},
         "entries": storage.entries(0, 1000),
-        "run": storage.read_run(1),
+        "run": storage.read_run(1, 100),
     }
     for index in range(past.frontier.size):
         answers[f"receipt {index}"] = storage.receipt(index)

@@ -168,16 +168,19 @@ def test_runs_end_at_a_certified_block(tmp_path: Path) -> None:
     """A run is a chain from the height asked for to the block that its certificate commits."""
     world = World()
     storage = opened(tmp_path, world)
-    assert storage.read_run(1) is None
+    assert storage.read_run(1, 100) is None
     storage.commit(world.turn(*(world.notes(1, certified=seq % 3 == 0) for seq in range(1, 7))))
     storage.commit(world.turn(world.notes(1, certified=False)))
     for first in range(1, 7):
-        blocks, certificate = storage.read_run(first) or pytest.fail("there is a run")
+        blocks, certificate = storage.read_run(first, 100) or pytest.fail("there is a run")
         check_certificate(certificate, world.membership, verify)
         assert (len(blocks), certificate.seq) == (7 - first, 6)
         assert hash_header(blocks[-1].header) == certificate.block
-    assert storage.read_run(7) is None
-    assert storage.read_run(8) is None
+    assert storage.read_run(7, 100) is None
+    assert storage.read_run(8, 100) is None
+    for last, ends in ((1, 3), (3, 3), (5, 3), (6, 6)):
+        blocks, certificate = storage.read_run(1, last) or pytest.fail("there is a run")
+        assert (len(blocks), certificate.seq) == (ends, ends), "the last one up to there, else the first one past it"
     storage.close()
 
 
@@ -190,7 +193,7 @@ def test_runs_are_bounded_and_do_not_grow_from_hand_to_hand(tmp_path: Path) -> N
         storage.commit(world.turn(world.notes(7, large, certified=certified)))
     storage.commit(world.turn(*(world.notes(1) for _ in range(limits.RUN_BLOCKS_MAX + 10))))
     for first, last in ((1, 1), (2, 4), (5, 4 + limits.RUN_BLOCKS_MAX)):
-        blocks, certificate = storage.read_run(first) or pytest.fail("there is a run")
+        blocks, certificate = storage.read_run(first, 1000) or pytest.fail("there is a run")
         assert (len(blocks), certificate.seq) == (last - first + 1, last)
         assert sum(len(block.payload) for block in blocks) < limits.FRAME_BYTES_MAX
     storage.close()
@@ -423,5 +426,5 @@ def test_questions_that_make_no_sense_have_no_answer(tmp_path: Path) -> None:
             assert view.state.scan(b"", None, 0) == []
     assert storage.receipt(-1) is None
     assert storage.entries(-1, 1) == storage.entries(2**62, 1) == storage.entries(0, 0) == []
-    assert storage.block_at(-1) is storage.block_at(2**62) is storage.read_run(2**62)
+    assert storage.block_at(-1) is storage.block_at(2**62) is storage.read_run(2**62, 2**62)
     storage.close()

@@ -70,7 +70,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.VIEW_CHANGE: (messages.ViewChange(0, 1, prepared), b""),
         Kind.NEW_VIEW: (messages.NewView(0, 1, changes), b""),
         Kind.STATUS: (messages.Status(0, 1, True, 128, 130, 129, tuple(messages.Seen(1, i, 0) for i in range(4))), b""),
-        Kind.FETCH_RUN: (messages.FetchRun(0, 129), b""),
+        Kind.FETCH_RUN: (messages.FetchRun(0, 129, 384), b""),
         Kind.RUN: (messages.Run(0, 1, cluster.certificate(COMMIT, 0, 1, block.hash)), run),
         Kind.FETCH_BLOCK: (messages.FetchBlock(0, block.hash), b""),
         Kind.BLOCK: (messages.BlockAnswer(0, block.header_raw), block.payload),
