@@ -13,6 +13,7 @@ TOPICS = {
     "T3": "one caller, one operation at a time",
     "T4": "open loop at half of one's own saturation",
     "T5": "kill -9 of the leader under 1,000 operations a second, to the next commit",
+    "T6": "bftnode: a member that missed 100,000 operations catches up, and the others serve meanwhile",
     "T7": "bftnode's memory after a million operations, after more, and under ten times what it can take",
     "T8": "bftnode at ten million operations: throughput, restart, disk (with --long, or --only T8)",
     "T9": "bftnode with 4, 7 and 10 members",
@@ -23,6 +24,7 @@ IN_TURNS = frozenset({"T1", "T2", "T3", "T4", "T5"})
 LONG = frozenset({"T8"})
 """Only where they are asked for."""
 STUDY_S: Mapping[str, tuple[float, float]] = {
+    "T6": (75.0, 4.0),
     "T7": (75.0, 3.0),
     "T8": (240.0, 6.0),
     "T9": (25.0, 12.0),
