@@ -23,6 +23,7 @@ from bftnode.protocol.genesis import (
     parse_member,
     write_genesis,
 )
+from bftnode.protocol.tlog.policy import MemberKeys, Policy, cluster_policy, write_policy
 
 MEMBER_BYTES_MAX = 64 * 1024
 
@@ -116,6 +117,50 @@ def show(file: Path | None, home: Path | None, as_json: bool) -> None:
 
     path = file if file is not None else the_home(home).genesis_path
     _print(load_genesis(path), as_json, path)
+
+
+@genesis.command(epilog=example("bftnode genesis policy genesis.toml > demo.policy"))
+@click.argument("file", type=FILE, required=False)
+@home_option
+@json_option
+def policy(file: Path | None, home: Path | None, as_json: bool) -> None:
+    """Print the policy: what a stranger needs to check receipts of this cluster.
+
+    A file in the format of c2sp.org/tlog-policy: the members' log keys, each member a witness, and a quorum of them.
+    Whoever is given it should compare it over another channel: it is what receipts are believed by (docs/receipts.md).
+    """
+
+    read = load_genesis(file if file is not None else the_home(home).genesis_path)
+    made = policy_of(read)
+    if as_json:
+        print_json(
+            {
+                "chain_id": read.chain_id().hex(),
+                "origin": made.logs[0].key.name,
+                "logs": [log.key.text for log in made.logs],
+                "witnesses": {witness.name: witness.key.text for witness in made.witnesses},
+                "groups": {group.name: [group.threshold, *group.members] for group in made.groups},
+                "quorum": made.quorum,
+            }
+        )
+        return
+    click.echo(write_policy(made), nl=False)
+
+
+def policy_of(read: Genesis) -> Policy:
+    """The cluster as a policy: what a stranger needs besides a receipt."""
+    ed25519 = "ed25519" in read.cosignatures
+    keys = [
+        MemberKeys(
+            member.name,
+            bytes.fromhex(member.public_key),
+            bytes.fromhex(member.log_key),
+            bytes.fromhex(member.log_key) if ed25519 else None,
+            bytes.fromhex(member.ml_dsa_key) if member.ml_dsa_key else None,
+        )
+        for member in read.members
+    ]
+    return cluster_policy(read.chain_id(), keys)
 
 
 def _check_word(word: str, what: str) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from bftnode.cli.errors import INTEGRITY
+from bftnode.protocol.genesis import write_genesis
+from bftnode.protocol.tlog.policy import parse_policy
 from tests.cli.commands import bftnode
+from tests.vectors.make import genesis
 from tests.vectors.receipts import make
 
 POLICY = str(make.FOLDER / "policies" / "ed25519.policy")
@@ -42,3 +45,18 @@ def test_a_policy_that_is_none_proves_nothing(tmp_path: Path) -> None:
     for receipt, policy in ((good, str(empty)), (str(empty), POLICY), (str(long), POLICY), (good, str(long))):
         assert bftnode("receipt", "verify", receipt, "--policy", policy).exit_code == INTEGRITY
     assert bftnode("receipt", "verify", str(tmp_path / "missing"), "--policy", POLICY).exit_code == 1
+
+
+def test_the_policy_of_a_genesis(tmp_path: Path) -> None:
+    """Both ways of printing it; it is read back as what it is."""
+    (tmp_path / "genesis.toml").write_text(write_genesis(genesis()), encoding="utf-8")
+    printed = bftnode("genesis", "policy", str(tmp_path / "genesis.toml"))
+    assert printed.exit_code == 0, printed.stderr
+    policy = parse_policy(printed.stdout.encode())
+    keys = [bytes.fromhex(member.log_key) for member in genesis().members]
+    assert [log.key.public_key for log in policy.logs] == [one.key.public_key for one in policy.witnesses] == keys
+    assert policy.consensus is not None
+    assert policy.consensus.public_keys == genesis().membership().public_keys
+    shown = json.loads(bftnode("genesis", "policy", str(tmp_path / "genesis.toml"), "--json").stdout)
+    names = [f"{member.name}.ed25519" for member in genesis().members]
+    assert shown["groups"] == {"cluster.quorum": [3, *names]}

@@ -20,10 +20,16 @@ LEVELS_MAX = 8
 ENTRIES = -1
 """As a tile's level: the entries themselves."""
 
-ENTRY_BYTES_MAX = 2**16 - 1
-"""What a bundle has room for. A bundle with a longer entry cannot be made (docs/receipts.md, "Tiles")."""
+LONG_ENTRIES = -2
+"""As a tile's level: entries after lengths of four bytes. In the place of a bundle that has no room for one of its
+entries; other people's tools do not know it (decision 017)."""
 
-_LENGTH = struct.Struct(">H")
+ENTRY_BYTES_MAX = 2**16 - 1
+"""What an entry bundle has room for."""
+
+_NAMES = {ENTRIES: "entries", LONG_ENTRIES: "entries32"}
+_LEVELS = {name: level for level, name in _NAMES.items()}
+_LENGTH = {ENTRIES: struct.Struct(">H"), LONG_ENTRIES: struct.Struct(">I")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Tile:
     @property
     def path(self) -> str:
         """Below the log's prefix: tile/0/x001/x234/067, tile/entries/000.p/5."""
-        level = "entries" if self.level == ENTRIES else str(self.level)
+        level = _NAMES.get(self.level, str(self.level))
         digits = f"{self.index:03d}"
         digits = digits.zfill(-(-len(digits) // 3) * 3)
         parts = [digits[place : place + 3] for place in range(0, len(digits), 3)]
@@ -48,7 +54,7 @@ class Tile:
 def parse_tile_path(path: str) -> Tile:
     """The tile of a path. Raises Refused(NOTE_MALFORMED) for anything but the one spelling of one."""
     kind, _, rest = path.removeprefix("tile/").partition("/")
-    level = ENTRIES if kind == "entries" else from_decimal(kind, "the level of a tile")
+    level = _LEVELS[kind] if kind in _LEVELS else from_decimal(kind, "the level of a tile")
     index_text, partial, width_text = rest.partition(".p/")
     width = from_decimal(width_text, "the width of a tile") if partial else WIDTH
     digits = "".join(part.removeprefix("x") for part in index_text.split("/"))
@@ -86,28 +92,34 @@ def hash_tile(tile: Tile, node_at: NodeAt) -> bytes:
     return b"".join(node_at(HEIGHT * tile.level, place) for place in range(first, first + tile.width))
 
 
-def entry_bundle(entries: Iterable[bytes]) -> bytes:
-    """The bytes of an entry bundle. Raises Refused(NOTE_MALFORMED) for an entry that has no room in one."""
-    parts = []
+def entry_bundle(entries: Iterable[bytes], level: int = ENTRIES) -> bytes:
+    """The bytes of a bundle. Raises Refused(NOTE_MALFORMED) for an entry that has no room in one of this level."""
+    length, parts = _LENGTH[level], []
     for entry in entries:
-        if len(entry) > ENTRY_BYTES_MAX:
+        if level == ENTRIES and len(entry) > ENTRY_BYTES_MAX:
             raise malformed(f"an entry of {len(entry)} bytes: a bundle has room for {ENTRY_BYTES_MAX}")
-        parts += [_LENGTH.pack(len(entry)), entry]
+        parts += [length.pack(len(entry)), entry]
     return b"".join(parts)
 
 
-def parse_entry_bundle(raw: bytes) -> list[bytes]:
+def bundle_level(entries: Iterable[bytes]) -> int:
+    """As what these entries are served: ENTRIES, or LONG_ENTRIES where one has no room in that."""
+    return ENTRIES if all(len(entry) <= ENTRY_BYTES_MAX for entry in entries) else LONG_ENTRIES
+
+
+def parse_entry_bundle(raw: bytes, level: int = ENTRIES) -> list[bytes]:
     """The entries of a bundle, at most 256. Raises Refused(NOTE_MALFORMED)."""
+    length = _LENGTH[level]
     entries: list[bytes] = []
     at = 0
     while at < len(raw):
-        if len(raw) - at < _LENGTH.size or len(entries) == WIDTH:
+        if len(raw) - at < length.size or len(entries) == WIDTH:
             raise malformed("not an entry bundle")
-        (length,) = _LENGTH.unpack_from(raw, at)
-        at += _LENGTH.size + length
+        (size,) = length.unpack_from(raw, at)
+        at += length.size + size
         if at > len(raw):
             raise malformed("an entry bundle ends within an entry")
-        entries.append(raw[at - length : at])
+        entries.append(raw[at - size : at])
     return entries
 
 

@@ -9,7 +9,9 @@ from bftnode.protocol.merkle import Frontier, consistency_proof, inclusion_proof
 from bftnode.protocol.tlog.tiles import (
     ENTRIES,
     ENTRY_BYTES_MAX,
+    LONG_ENTRIES,
     Tile,
+    bundle_level,
     entry_bundle,
     hash_tile,
     node_reader,
@@ -118,3 +120,13 @@ def test_the_bounds_of_a_bundle() -> None:
     for raw in (b"\x00", b"\x00\x02a", b"\x00\x00" * 257):
         with pytest.raises(Refused):
             parse_entry_bundle(raw)
+
+
+def test_a_longer_entry_has_a_place_of_its_own() -> None:
+    """Lengths of four bytes, under a name that is not the document's."""
+    entries = [b"short", bytes(ENTRY_BYTES_MAX + 1)]
+    assert [bundle_level(some) for some in (entries, entries[:1], [])] == [LONG_ENTRIES, ENTRIES, ENTRIES]
+    assert parse_entry_bundle(entry_bundle(entries, LONG_ENTRIES), LONG_ENTRIES) == entries
+    tile = Tile(LONG_ENTRIES, 5, 2)
+    assert tile.path == "tile/entries32/005.p/2"
+    assert parse_tile_path(tile.path) == tile
