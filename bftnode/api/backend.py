@@ -35,13 +35,17 @@ class Backend(Protocol):
     def height(self) -> int:
         """Height of the last executed block."""
 
-    async def submit(self, envelopes: Sequence[bytes], subscriber: Subscriber) -> None:
-        """Take envelopes; answers go to the subscriber, named by `envelope_id`. Awaiting holds up this client only.
+    async def submit(self, envelopes: Sequence[bytes], names: Sequence[bytes], subscriber: Subscriber) -> int:
+        """Take envelopes; answers go to the subscriber by `names`, each its `envelope_id`. Awaiting holds up this
+        client only. Returns how many it rejected at once.
 
         For each, in this order: if it was executed, RESULT (or FORGOTTEN) and nothing else; if it can never be,
         REJECT; if it is not taken, NACK; else RESULT when it is executed, whoever had it ordered, and ACK before it
         where that takes long; or REJECT if custody ends without it. After NACK and REJECT nothing more is owed. To
         submit what is pending again may be ACK again, and one RESULT.
+
+        Raises Refused(TX_SIGNATURE) at the first that is not signed by whom it names: its sender lies, or passes on
+        what it did not check, and those after it are not looked at.
         """
 
     async def wait(self, transactions: Sequence[bytes], subscriber: Subscriber) -> None:

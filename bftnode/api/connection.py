@@ -16,6 +16,7 @@ from typing import NamedTuple, assert_never
 import trio
 
 from bftnode.api.backend import Backend
+from bftnode.api.budgets import Budgets
 from bftnode.api.complaints import Complaints
 from bftnode.api.limits import ApiLimits
 from bftnode.protocol import client_messages as cm
@@ -29,6 +30,9 @@ from bftnode.tls.stream import TlsStream
 
 INLINE_BYTES = 16 * 1024
 """More answers than this are encrypted and written by the connection's own task: the loop has other things to do."""
+
+DISCARDED_BYTES_MAX = 1024 * 1024
+"""Read, and not looked at, of a client that has been told to go; then the connection is closed."""
 
 REQUESTS_OF_ROLE: dict[int, frozenset[type]] = {
     # Decision 006: whoever may submit may read and ask for status. A role that is not here may ask nothing.
@@ -49,6 +53,7 @@ class Service(NamedTuple):
     backend: Backend
     limits: ApiLimits
     complaints: Complaints
+    rejected: Budgets  # of client keys
     admit: Callable[["Connection"], None]
     """Called when the client has shown its key. Raises Refused(BUSY | CLIENT_LIMIT)."""
 
@@ -164,6 +169,9 @@ class Connection:
         # In this order: what is cheap to refuse comes before a signature's 60 microseconds (P32).
         if auth.chain_id == service.chain_id and not self._backend.client_role(auth.client):
             raise Refused(Reason.AUTH_UNKNOWN_KEY, "no administrator has admitted this key")
+        wait_s = service.rejected.wait_s(auth.client, trio.current_time())
+        if wait_s:
+            raise Refused(Reason.CLIENT_LIMIT, f"too much of this key was rejected; come back in {wait_s:.0f} s")
         cm.check_auth(auth, hello, verify)
         self.client = auth.client
         try:
@@ -229,10 +237,12 @@ class Connection:
                 self._frame_since = now
 
     async def _discard(self) -> None:
-        """Read what still comes until the client hangs up: unread input would make the kernel discard our last word."""
+        """Read what still comes until the client hangs up: unread input would make the kernel discard our last word.
+        Who sends without end need not hear it."""
+        left = DISCARDED_BYTES_MAX
         try:
-            while await self._stream.receive():
-                pass
+            while left > 0 and (data := await self._stream.receive()):
+                left -= len(data)
         except OSError:
             return
 
@@ -271,8 +281,22 @@ class Connection:
         if room < len(ids):
             self._queue([encode(cm.Nack(name, _BUSY)) for name in ids[room:]])
             envelopes = envelopes[:room]
-        if envelopes:
-            await self._backend.submit(envelopes, self)
+        if not envelopes:
+            return
+        try:
+            rejected = await self._backend.submit(envelopes, ids[:room], self)
+        except Refused as refused:
+            if refused.reason is Reason.TX_SIGNATURE:
+                self._charge(self._limits.forgery_cost)
+            raise
+        if rejected:
+            # Nothing more is read of this client until its budget allows; what it is owed leaves meanwhile.
+            await trio.sleep(self._charge(rejected))
+
+    def _charge(self, rejected: int) -> float:
+        """To this client's budget; how long it has to wait."""
+        assert self.client is not None, "requests are read after AUTH"
+        return self._service.rejected.spend(self.client, rejected, trio.current_time())
 
     async def _wait(self, transactions: Sequence[bytes]) -> None:
         room = self._take_room(transactions)

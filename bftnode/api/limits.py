@@ -18,4 +18,9 @@ class ApiLimits:
     requests_max: int = 64  # numbered requests of one connection being worked on; more are refused as BUSY
     query_wait_s_max: float = 10.0  # a query waits for its height at most so long, whatever it asks for
     parting_s: float = 1.0  # for a closing client to read why; then closed all the same
+    dials_max: int = 500  # connections that one address may open at once; one more is closed unheard
+    dials_per_s: float = 50.0  # and how many more each second: their handshakes take some per cent of a core
+    rejected_max: int = 8192  # envelopes that one key's connections bring and that are rejected; then they have to wait
+    rejected_per_s: float = 200.0  # and how many more each second: looking at them takes a per cent of a core
+    forgery_cost: int = 4096  # a wrong signature counts as so many rejections, and ends the connection
     complaint_interval_s: float = 10.0  # one log line per event and reason in it; what is left out is counted

@@ -4,6 +4,7 @@ One task a connection; one watchdog for all of them. The listener survives whate
 of file descriptors (trio.serve_listeners waits and goes on).
 """
 
+import ipaddress
 import ssl
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import trio
 
 from bftnode.api.backend import Backend
+from bftnode.api.budgets import Budgets
 from bftnode.api.complaints import Complaints
 from bftnode.api.connection import Connection, Service
 from bftnode.api.limits import ApiLimits
@@ -27,7 +29,9 @@ class ApiServer:
         self._context = context
         self._limits = limits
         self._complaints = Complaints(limits.complaint_interval_s)
-        self._service = Service(chain_id, member, backend, limits, self._complaints, self._admit)
+        rejected = Budgets(limits.rejected_max, limits.rejected_per_s)
+        self._service = Service(chain_id, member, backend, limits, self._complaints, rejected, self._admit)
+        self._dials = Budgets(limits.dials_max, limits.dials_per_s)
         self._greeting = 0
         self._admitted: dict[Connection, None] = {}  # in order of arrival
         self._of_client: Counter[bytes] = Counter()
@@ -61,8 +65,14 @@ class ApiServer:
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         self._totals["accepted"] += 1
         address = _address(stream)
+        refused = None
         if self._greeting >= self._limits.greetings_max:
             refused = Refused(Reason.BUSY, f"{self._greeting} connections are not introduced yet")
+        elif self._dials.wait_s(network := _network(address), trio.current_time()):
+            refused = Refused(Reason.BUSY, "too many connections from one address")
+        else:
+            self._dials.spend(network, 1, trio.current_time())
+        if refused is not None:
             self._complaints.refused(trio.current_time(), address, refused)
             await trio.aclose_forcefully(stream)
             return
@@ -108,6 +118,16 @@ class ApiServer:
                 refused = connection.overdue(now)
                 if refused is not None:
                     connection.end(refused)
+
+
+def _network(address: str) -> str:
+    """Who dials, as far as connections are counted: a host, or in IPv6 the network of 64 bits that a host has."""
+    host = address.rpartition(":")[0]
+    try:
+        network = ipaddress.ip_network((host.partition("%")[0], 64 if ":" in host else 32), strict=False)
+    except ValueError:
+        return ""  # gone already
+    return str(network.network_address)
 
 
 def _address(stream: trio.SocketStream) -> str:

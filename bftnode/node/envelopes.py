@@ -4,7 +4,7 @@ What was verified is remembered by its bytes, never by its signature. The memory
 is verified again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bftnode.apps.execution import Executor
 from bftnode.protocol import ed25519, limits
@@ -40,11 +40,23 @@ class Envelopes:
         known = self._verified.get(raw)
         if known is not None:
             return known
-        transaction = open_transaction(raw, self._chain_id)
-        self._executor.validate(transaction)
+        transaction = self.read(raw)
         if not transaction.signature_valid(ed25519.verify):
             raise Refused(Reason.TX_SIGNATURE, "not signed by the client that it names")
         return transaction
+
+    def read(self, raw: bytes, name: bytes | None = None) -> Transaction:
+        """As `open`, but for the signature: a few per cent of the cost. `name`: the envelope's id, where that is known.
+
+        Raises Refused(TX_*, WRONG_CHAIN).
+        """
+        transaction = open_transaction(raw, self._chain_id, name)
+        self._executor.validate(transaction)
+        return transaction
+
+    def verified(self, raw: bytes) -> Transaction | None:
+        """An envelope that was opened before, or nothing."""
+        return self._verified.get(raw)
 
     def remember(self, transactions: Iterable[Transaction]) -> None:
         """Called in the event loop only."""
@@ -76,6 +88,14 @@ class Envelopes:
         if type(items) is not tuple:
             return []
         return [item for item in items if type(item) is bytes and item not in self._verified]
+
+    @staticmethod
+    def signed(transactions: Sequence[Transaction]) -> Sequence[Transaction]:
+        """Those before the first that is not signed by the client that it names. For worker threads."""
+        for place, transaction in enumerate(transactions):
+            if not transaction.signature_valid(ed25519.verify):
+                return transactions[:place]
+        return transactions
 
     def open_all(self, raws: Iterable[bytes]) -> list[Transaction]:
         """Those of `raws` that are valid; stops at the first that is not. For worker threads."""

@@ -7,8 +7,10 @@ that thousands of answers cost one frame, one write and one read.
 
 An envelope's answers carry its transaction id, which the client knows before it sends (docs/protocol.md,
 "Transactions"): ACK (in custody here), NACK (not now: send it again), REJECT (never), RESULT (executed) or FORGOTTEN
-(executed so long ago that its result is not kept). Other requests carry a number of the client's choice, which the
-one answer repeats. A single node's answer proves nothing: docs/protocol.md, "Transactions", on f+1.
+(executed so long ago that its result is not kept). An envelope that is not signed by the client that it names ends the
+connection that brought it: whoever passes on others' envelopes checks them first. Other requests carry a number of the
+client's choice, which the one answer repeats. A single node's answer proves nothing: docs/protocol.md, "Transactions",
+on f+1.
 """
 
 import hashlib

@@ -49,12 +49,15 @@ class Transaction:
 
     __slots__ = ("body", "id", "key", "raw", "signature", "signed", "validated")
 
-    def __init__(self, raw: bytes, signed: bytes, signature: bytes, body: TransactionBody) -> None:
+    def __init__(
+        self, raw: bytes, signed: bytes, signature: bytes, body: TransactionBody, name: bytes | None = None
+    ) -> None:
+        """`name`: its id, where that is known already."""
         self.raw = raw
         self.signed = signed
         self.signature = signature
         self.body = body
-        self.id = transaction_id(signed)
+        self.id = name or transaction_id(signed)
         self.key = (body.client, body.nonce)
         self.validated = False
 
@@ -81,8 +84,8 @@ def sign_transaction(body: TransactionBody, sign: Signer) -> Transaction:
     return Transaction(encode(SignedBody(signed, signature)), signed, signature, body)
 
 
-def open_transaction(raw: bytes, chain_id: bytes) -> Transaction:
-    """The envelope in `raw`, of this chain; its signature is not checked here.
+def open_transaction(raw: bytes, chain_id: bytes, name: bytes | None = None) -> Transaction:
+    """The envelope in `raw`, of this chain; its signature is not checked here. `name`: its id, where that is known.
 
     Raises Refused(TX_SIZE | TX_MALFORMED | WRONG_CHAIN).
     """
@@ -95,4 +98,4 @@ def open_transaction(raw: bytes, chain_id: bytes) -> Transaction:
         raise Refused(Reason.TX_MALFORMED, str(error)) from None
     if body.chain_id != chain_id:
         raise Refused(Reason.WRONG_CHAIN, "signed for another cluster")
-    return Transaction(raw, outer.body, outer.signature, body)
+    return Transaction(raw, outer.body, outer.signature, body, name)

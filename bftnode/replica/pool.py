@@ -83,22 +83,10 @@ class Pool:
     def add(self, transaction: Transaction, next_seq: int, now_ms: int) -> Reason | None:
         """Take an envelope into custody, or say why not. Taking the same one again is fine."""
         key = transaction.key
-        held = self._pending.get(key)
-        if held is not None:
-            return None if held.id == transaction.id else Reason.BUSY
-        window = self._clients.get(key[0])
-        if window is None or window.role == 0:
-            return Reason.TX_UNKNOWN_CLIENT
-        refusal = window.refusal(key[1])
-        if refusal is not None:
+        refusal = self.refusal(transaction, next_seq)
+        if refusal is not None or key in self._pending:
             return refusal
-        if transaction.body.valid_until < next_seq:
-            return Reason.TX_EXPIRED
         size = len(transaction.raw)
-        if len(self._pending) >= PENDING_MAX or self._bytes + size > PENDING_BYTES_MAX:
-            return Reason.BUSY
-        if self._of_client.get(key[0], 0) >= PENDING_CLIENT_MAX:
-            return Reason.BUSY
         if not self._pending:
             self._another_is_oldest(now_ms)
         self._pending[key] = transaction
@@ -110,6 +98,24 @@ class Pool:
             self._ready[key] = transaction
             self._ready_bytes += size
         return None
+
+    def refusal(self, transaction: Transaction, next_seq: int) -> Reason | None:
+        """Why an envelope, whoever signed it, cannot be taken into custody; None: it can, or it has been."""
+        client, nonce = key = transaction.key
+        held = self._pending.get(key)
+        if held is not None:
+            return None if held.id == transaction.id else Reason.BUSY
+        window = self._clients.get(client)
+        if window is None or window.role == 0:
+            return Reason.TX_UNKNOWN_CLIENT
+        refusal = window.refusal(nonce)
+        if refusal is not None:
+            return refusal
+        if transaction.body.valid_until < next_seq:
+            return Reason.TX_EXPIRED
+        if len(self._pending) >= PENDING_MAX or self._bytes + len(transaction.raw) > PENDING_BYTES_MAX:
+            return Reason.BUSY
+        return Reason.BUSY if self._of_client.get(client, 0) >= PENDING_CLIENT_MAX else None
 
     def choose(self, count_max: int, bytes_max: int, seq: int) -> list[Transaction]:
         """What a block at height `seq` takes: the oldest that are ready, within bounds."""

@@ -6,7 +6,9 @@ import pytest
 import trio
 import trio.testing
 
+from bftnode.api import connection
 from bftnode.api.limits import ApiLimits
+from bftnode.api.server import _network
 from bftnode.apps import kv
 from bftnode.apps.execution import REMOVE, SystemOperation, application_operation, system_operation
 from bftnode.client.operations import admit_client
@@ -114,6 +116,12 @@ async def test_plain_tcp_is_closed(town: Town, said: Said) -> None:
         line = await said.wait_for("client_refused", reason="tls.not_tls")
         assert line["address"].startswith("127.0.0.1:")
         await works(town, node)
+
+
+async def _flood(hand: Hand) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            await hand.send(join_frames([b"nothing that anybody could read"]))
 
 
 async def _closed_raw(hand: Hand) -> None:
@@ -333,6 +341,99 @@ async def test_a_malformed_envelope_is_rejected_by_its_name(town: Town) -> None:
 
 
 @pytest.mark.covers("A04")
+def forged(town: Town, nonce: int) -> Transaction:
+    good = envelope(town, nonce)
+    return Transaction(good.raw[:-1] + bytes((good.raw[-1] ^ 1,)), good.signed, good.signature, good.body)
+
+
+@pytest.mark.covers("P32")
+async def test_who_sends_a_forged_envelope_is_cut_off_and_soon_kept_out(town: Town, said: Said) -> None:
+    """A wrong signature is rejected by name and ends the connection; its key may come back twice, then it has to wait,
+    and what it costs the node is no signature a second. What it sent before the forgery is taken. Others notice
+    nothing."""
+    async with running(town, limits=ApiLimits(forgery_cost=1000, rejected_max=1500)) as cluster:
+        node = cluster.nodes[0]
+        async with await greeted(node, pem(town, node), ADMINISTRATOR) as hand:
+            await hand.say(cm.Submit((envelope(town, 1, admit_client(public_key_of(STRANGER), CLIENT)).raw,)))
+            await hand.hear()
+            await hand.hear()
+        for attempt in (1, 2):
+            async with await greeted(node, pem(town, node), STRANGER) as hand:
+                good, bad = envelope(town, 1 + attempt), forged(town, 10 + attempt)
+                await hand.say(cm.Submit((good.raw, bad.raw, envelope(town, 20 + attempt).raw)))
+                assert await hand.hear() == cm.Ack(good.id)
+                assert await hand.hear() == cm.Reject(bad.id, "tx.signature")
+                assert await hand.error() == "tx.signature"
+        async with await connected(node, pem(town, node)) as hand:
+            hello = await hand.hear()
+            assert isinstance(hello, cm.Hello)
+            await hand.say(cm.make_auth(hello, public_key_of(STRANGER), signer(STRANGER)))
+            assert await hand.error() == "client.limit"
+        await works(town, node)
+        await said.wait_for("client_refused", reason="tx.signature")
+        assert node.server.statistics()["refused.client.limit"] == 1
+
+
+@pytest.mark.covers("P32")
+async def test_who_is_told_to_go_and_sends_on_is_closed(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that hangs up hears why; what a flood still sends is read up to a bound, long before its time is up."""
+    monkeypatch.setattr(connection, "DISCARDED_BYTES_MAX", 1)
+    async with running(town, limits=ApiLimits(parting_s=1000.0)) as cluster:
+        node = cluster.nodes[0]
+        async with await greeted(node, pem(town, node), ADMINISTRATOR) as hand:
+            with pytest.raises(trio.BrokenResourceError):
+                await _flood(hand)
+
+
+@pytest.mark.covers("P32")
+async def test_who_is_rejected_all_the_time_is_read_ever_more_slowly(town: Town) -> None:
+    """Beyond the budget the node reads nothing more of it until it is refilled; what it is owed leaves, and another
+    connection of somebody else is served meanwhile."""
+    limits = ApiLimits(rejected_max=10, rejected_per_s=0.001)
+    async with running(town, limits=limits) as cluster:
+        node = cluster.nodes[0]
+        async with await greeted(node, pem(town, node), ADMINISTRATOR) as other:
+            await other.say(cm.Submit((envelope(town, 1, admit_client(public_key_of(STRANGER), CLIENT)).raw,)))
+            await other.hear()
+            await other.hear()
+            async with await greeted(node, pem(town, node), STRANGER) as hand:
+                nothing = tuple(b"no envelope %d" % number for number in range(10))
+                await hand.say(cm.Submit(nothing), cm.Ping(1), cm.Submit((b"one more",)), cm.Ping(2))
+                heard = [await hand.hear() for _ in range(12)]
+                assert heard[10] == cm.Pong(1, 1)
+                assert heard[11] == cm.Reject(cm.envelope_id(b"one more"), "tx.malformed")
+                await other.say(cm.Ping(3))
+                assert await other.hear() == cm.Pong(3, 1)
+                assert not hand.heard  # PING 2 waits for a thousand seconds
+                with trio.move_on_after(0.05):
+                    await hand.hear()
+                    raise AssertionError("a client beyond its budget was read")
+
+
+@pytest.mark.covers("P32", "W14")
+async def test_an_address_that_dials_without_end_is_closed_unheard(town: Town, said: Said) -> None:
+    """A handshake costs a node a millisecond and whoever dials nothing. (Everybody here has one address.)"""
+    async with running(town, limits=ApiLimits(dials_max=3, dials_per_s=0.001)) as cluster:
+        node = cluster.nodes[0]
+        hands = [await greeted(node, pem(town, node), ADMINISTRATOR) for _ in range(4)]
+        async with Hand(await tcp(node)) as hand:
+            await _closed_raw(hand)
+        line = await said.wait_for("client_refused", reason="busy")
+        assert line["detail"] == "too many connections from one address"
+        for hand in hands:
+            async with hand:
+                await hand.say(cm.Ping(1))
+                assert await hand.hear() == cm.Pong(1, 0)
+
+
+def test_an_address_counts_as_what_its_owner_has() -> None:
+    """A host has one address of IPv4 and 64 bits of IPv6."""
+    assert _network("203.0.113.7:4711") == "203.0.113.7"
+    assert _network("2001:db8:1:2:3:4:5:6:4711") == _network("2001:db8:1:2:9::1:4711") == "2001:db8:1:2::"
+    assert _network("fe80::1%eth0:4711") == "fe80::"
+    assert _network("gone") == ""
+
+
 async def test_a_flood_of_repeats_costs_answers_and_no_execution(town: Town) -> None:
     """One envelope ten thousand times: every time its result, one entry in the log."""
     async with running(town) as cluster:

@@ -173,24 +173,24 @@ class MemoryBackend:
     def height(self) -> int:
         return self.ledger.height
 
-    async def submit(self, envelopes: Sequence[bytes], subscriber: Subscriber) -> None:
+    async def submit(self, envelopes: Sequence[bytes], names: Sequence[bytes], subscriber: Subscriber) -> int:
         await trio.lowlevel.checkpoint()
         self.submitted.append(list(envelopes))
         self.tell()
-        for raw in envelopes:
-            self.take(raw, subscriber)
+        rejected = sum(self.take(raw, subscriber) for raw in envelopes)
         self.ledger.order()
+        return rejected
 
-    def take(self, raw: bytes, subscriber: Subscriber) -> None:
-        """One envelope: RESULT, REJECT or ACK."""
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
+        """One envelope: RESULT, REJECT or ACK. Whether it was rejected."""
         name = cm.envelope_id(raw)
         if self._known(name, subscriber):
-            return
+            return False
         try:
             transaction = open_transaction(raw, self.ledger.members.chain_id)
             self.ledger.executor.validate(transaction)
             if not transaction.signature_valid(verify):
-                raise Refused(Reason.TX_SIGNATURE)
+                raise Refused(Reason.TX_SIGNATURE, "forged")
             window = self.ledger.window(transaction.body.client)
             if window is None or not window.role:
                 raise Refused(Reason.TX_UNKNOWN_CLIENT)
@@ -201,10 +201,13 @@ class MemoryBackend:
                 raise Refused(Reason.TX_EXPIRED)
         except Refused as refused:
             self.say(subscriber, cm.Reject(name, str(refused.reason)))
-            return
+            if refused.reason is Reason.TX_SIGNATURE:
+                raise
+            return True
         self.say(subscriber, cm.Ack(name))
         self.subscribers.setdefault(name, {})[subscriber] = None
         self.ledger.pending.setdefault(name, transaction)
+        return False
 
     async def wait(self, transactions: Sequence[bytes], subscriber: Subscriber) -> None:
         await trio.lowlevel.checkpoint()
@@ -319,15 +322,16 @@ class LyingBackend(MemoryBackend):
 class RejectingBackend(MemoryBackend):
     """Claims that nothing can ever be executed."""
 
-    def take(self, raw: bytes, subscriber: Subscriber) -> None:
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
         self.say(subscriber, cm.Reject(cm.envelope_id(raw), str(Reason.TX_NONCE_USED)))
+        return False
 
 
 class SilentBackend(MemoryBackend):
     """Takes everything and answers nothing."""
 
-    def take(self, raw: bytes, subscriber: Subscriber) -> None:
-        """Not a word."""
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
+        return False
 
     async def wait(self, transactions: Sequence[bytes], subscriber: Subscriber) -> None:
         await trio.lowlevel.checkpoint()
@@ -342,11 +346,11 @@ class BusyBackend(MemoryBackend):
 
     refusals = 2
 
-    def take(self, raw: bytes, subscriber: Subscriber) -> None:
-        if len(self.submitted) <= self.refusals:
-            self.say(subscriber, cm.Nack(cm.envelope_id(raw), str(Reason.BUSY)))
-        else:
-            super().take(raw, subscriber)
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
+        if len(self.submitted) > self.refusals:
+            return super().take(raw, subscriber)
+        self.say(subscriber, cm.Nack(cm.envelope_id(raw), str(Reason.BUSY)))
+        return False
 
 
 class GarbageBackend(MemoryBackend):
@@ -359,7 +363,7 @@ class GarbageBackend(MemoryBackend):
 class BrokenBackend(MemoryBackend):
     """Has a mistake of its own in it."""
 
-    async def submit(self, envelopes: Sequence[bytes], subscriber: Subscriber) -> None:
+    async def submit(self, envelopes: Sequence[bytes], names: Sequence[bytes], subscriber: Subscriber) -> int:
         await trio.lowlevel.checkpoint()
         raise KeyError("a mistake of ours")
 
