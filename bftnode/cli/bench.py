@@ -10,6 +10,7 @@ Where each operation is signed alone, callers sign by turns with many client key
 one client: nodes verify, number and admit each envelope by its own key, as if so many clients had sent it.
 """
 
+import gc
 import math
 import secrets
 from array import array
@@ -145,6 +146,7 @@ def bench(
     Writes keys bench/... (application kv) or records (log). An operation counts when f+1 members have sent its
     result. A warm-up is left out.
     """
+    _spare_the_collector()
     make = operation_maker(access.genesis().application, size)
     if mode == "single":
         callers = depth = 1
@@ -164,6 +166,13 @@ def bench(
         print_fields((name, f"{value:.2f}" if isinstance(value, float) else value) for name, value in report.items())
     if not tally.operations:
         raise CommandFailed("nothing was committed", "no_progress", "`bftnode why` says what is missing", FAILURE)
+
+
+def _spare_the_collector() -> None:
+    """The load makes what reference counting frees, thousands of callers at once: looking through all of them for
+    cycles, hundreds of times a second, would be a tenth of what is measured."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
 
 
 async def _admitted(load: Load, client: Client) -> tuple[Tally, float]:

@@ -1,21 +1,20 @@
-"""Operations of concurrent callers gathered into one envelope. Pure but for the events that callers wait on."""
+"""Operations of concurrent callers gathered into one envelope. Pure but for how callers wait."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-import trio
-
 from bftnode.client.outcomes import Outcome
+from bftnode.client.parking import Waiting
 
 
-class Call:
-    """One caller's operation."""
+class Call(Waiting):
+    """One caller's operation, and the caller, who waits for its outcome."""
 
-    __slots__ = ("abandoned", "alone", "batch", "done", "operation", "outcome", "place", "refused")
+    __slots__ = ("abandoned", "alone", "batch", "operation", "outcome", "place", "refused")
 
     def __init__(self, operation: bytes) -> None:
+        super().__init__()
         self.operation = operation
-        self.done = trio.Event()
         self.outcome: Outcome | None = None
         self.place = 0  # which of the envelope's results is ours
         self.batch: Batch | None = None  # None: not in an envelope yet

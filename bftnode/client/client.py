@@ -20,6 +20,7 @@ from bftnode.client.nonces import NonceSource
 from bftnode.client.operations import BARRIER, BARRIER_CODES
 from bftnode.client.options import Options
 from bftnode.client.outcomes import Believed, ExecutedLongAgo, Outcome, OutcomeUnknown, ResultForgotten
+from bftnode.client.parking import Waiting
 from bftnode.client.reads import LogPage, ProvenEntry, QueryAnswer, Reads
 from bftnode.client.session import Key, Session
 from bftnode.protocol.client_messages import BlockValue, NodeStatus, reason_of
@@ -101,7 +102,7 @@ class Client:
         self._gathering = Gathering(options.batch_operations_max, options.batch_bytes_max)
         self._calls_room = trio.Semaphore(options.calls_max)
         self._calls_wake = trio.Event()
-        self._deadlines: dict[trio.Event, float] = {}  # of all that is waited for
+        self._deadlines: dict[Waiting, float] = {}  # of all that is waited for
         self._in_flight = 0
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -130,7 +131,8 @@ class Client:
         client's own key. Raises Refused for what never was and never will be executed, OutcomeUnknown, ResultForgotten.
         """
         deadline = trio.current_time() + self._timeout(timeout_s)
-        if not await self._entered(self._room, deadline):
+        entered = (self._ready and _enter_now(self._room)) or await self._entered(self._room, deadline)
+        if not entered:
             raise Refused(Reason.NOT_READY, f"time is up before it was sent: {self._why_not_ready()}")
         try:
             transaction = self._sign(operations, valid_for_blocks, by)
@@ -149,12 +151,14 @@ class Client:
         """
         call = Call(operation)
         deadline = trio.current_time() + self._timeout(timeout_s)
-        if await self._entered(self._calls_room, deadline):
+        if (self._ready and _enter_now(self._calls_room)) or await self._entered(self._calls_room, deadline):
+            self._deadlines[call] = deadline
             try:
                 self._gathering.add(call)
                 self._calls_wake.set()
-                await self._wait_for(call.done, deadline)
+                await call.wait()
             finally:
+                del self._deadlines[call]
                 self._calls_room.release()
                 if call.outcome is None and call.refused is None:
                     self._leave(call)
@@ -312,43 +316,32 @@ class Client:
 
     async def _outcome(self, name: bytes, transaction: Transaction | None, deadline: float) -> Outcome:
         """Register with the session and wait. Raises OutcomeUnknown at the deadline, with how it stands."""
-        done = trio.Event()
-        found: list[Outcome] = []
-
-        def settle(outcome: Outcome) -> None:
-            found.append(outcome)
-            done.set()
-
+        caller = _Caller()
+        settle = caller.settle
         self._register(name, transaction, settle)
         progress = ""
+        # Woken by whoever has the outcome or, at the deadline, by `_tick`: a scope for each operation would be a sixth
+        # of what it costs here.
+        self._deadlines[caller] = deadline
         try:
-            await self._wait_for(done, deadline)
+            await caller.wait()
         finally:
-            if not found:
+            del self._deadlines[caller]
+            if caller.outcome is None:
                 progress = self._session.progress(name)
                 self._unregister(name, settle)
-        if not found:
+        if caller.outcome is None:
             raise OutcomeUnknown(name, f"{progress}; {self._why_not_ready()}")
-        return found[0]
+        return caller.outcome
 
     async def _entered(self, room: trio.Semaphore, deadline: float) -> bool:
-        """Acquire, once enough members are there; False: time was up. Raises Refused as `_until_ready`."""
-        if self._ready and _enter_now(room):
-            return True
+        """Acquire, once enough members are there; False: time was up. Raises Refused as `_until_ready`. Callers try
+        `_enter_now` before: it spares them a coroutine."""
         with trio.move_on_at(deadline):
             await self._until_ready()
             await room.acquire()
             return True
         return False
-
-    async def _wait_for(self, done: trio.Event, deadline: float) -> None:
-        """Until it is set, by whoever it is about or, at the deadline, by `_tick`: a scope for each operation would be
-        a sixth of what it costs here."""
-        self._deadlines[done] = deadline
-        try:
-            await done.wait()
-        finally:
-            del self._deadlines[done]
 
     def _register(
         self, name: bytes, transaction: Transaction | None, settle: Callable[[Outcome], None], *, alone: bool = True
@@ -390,8 +383,8 @@ class Client:
         while True:
             await trio.sleep(_TICK_S)
             now = trio.current_time()
-            for done in [done for done, deadline in self._deadlines.items() if deadline <= now]:
-                done.set()
+            for caller in [caller for caller, deadline in self._deadlines.items() if deadline <= now]:
+                caller.wake()
             due_ms = self._session.next_due_ms()
             if due_ms is not None and due_ms <= _now_ms():
                 self._session.tick(_now_ms())
@@ -418,7 +411,7 @@ class Client:
             # Too long (then it is alone in its envelope), or the nonce file cannot be written.
             for call in batch.calls:
                 call.refused = error
-                call.done.set()
+                call.wake()
             return
         batch.name = transaction.id
         self._in_flight += 1
@@ -440,7 +433,7 @@ class Client:
                 self._gathering.add(call)
             else:
                 call.outcome = outcome
-                call.done.set()
+                call.wake()
 
     def _leave(self, call: Call) -> None:
         """A caller has no more time. An envelope for which nobody waits is not sent again."""
@@ -492,6 +485,20 @@ class Client:
 
     def _timeout(self, timeout_s: float | None) -> float:
         return self._options.timeout_s if timeout_s is None else timeout_s
+
+
+class _Caller(Waiting):
+    """Who waits for the outcome of an envelope."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outcome: Outcome | None = None
+
+    def settle(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.wake()
 
 
 _TURNED_AWAY = frozenset(

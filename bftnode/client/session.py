@@ -12,12 +12,13 @@ trio client drives it over TLS, the simulator over a modelled network. docs/prot
   Reasons that depend on how far a member is (a client not admitted yet) need a quorum: a correct member that lags
   and one that lies must not be enough.
 
-Bounds: the caller limits how many transactions it has outstanding; for each, one vote of 32 bytes a member.
+Bounds: the caller limits how many transactions it has outstanding; for each, one vote of at most 256 bytes a member.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -42,6 +43,9 @@ from bftnode.protocol.transactions import Transaction, TransactionBody, sign_tra
 
 SUBMIT_BYTES_TARGET = 1024 * 1024
 """A SUBMIT ends with the envelope that reaches this size."""
+
+VOTE_BYTES_MAX = 256
+"""A result up to this long is compared as it is, a longer one by its hash."""
 
 HEIGHT_MAX = 2**63 - 1
 
@@ -82,7 +86,19 @@ class Key(NamedTuple):
 class _Watched:
     """A transaction whose outcome is waited for. Members are bits of the masks."""
 
-    __slots__ = ("acked", "attempts", "due_ms", "envelope", "for_ever", "id", "last_nack", "rejected", "sent", "votes")
+    __slots__ = (
+        "acked",
+        "attempts",
+        "due_ms",
+        "envelope",
+        "for_ever",
+        "id",
+        "last_nack",
+        "rejected",
+        "sent",
+        "voted",
+        "votes",
+    )
 
     def __init__(self, name: bytes, envelope: bytes | None) -> None:
         self.id = name
@@ -93,18 +109,13 @@ class _Watched:
         self.acked = 0
         self.for_ever = 0  # rejected for a reason in FOR_EVER
         self.rejected: dict[int, str] = {}
-        self.votes: dict[bytes, int] = {}  # digest of a result -> who sent it
+        self.voted = 0  # has sent a result
+        self.votes: dict[bytes | str, int] = {}  # a result, or the digest of a long one -> who sent it
         self.last_nack = ""
-
-    def voted(self) -> int:
-        mask = 0
-        for voters in self.votes.values():
-            mask |= voters
-        return mask
 
     def settled(self) -> int:
         """Who has said all that is to be said."""
-        mask = self.voted()
+        mask = self.voted
         for member in self.rejected:
             mask |= 1 << member
         return mask
@@ -177,7 +188,7 @@ class Session:
             return "not outstanding"
         said = (
             f"sent to {watched.sent.bit_count()} of {self.members.n} members, {watched.acked.bit_count()} took it, "
-            f"{watched.voted().bit_count()} sent a result, {len(watched.rejected)} rejected it"
+            f"{watched.voted.bit_count()} sent a result, {len(watched.rejected)} rejected it"
         )
         return f"{said}; the last said {watched.last_nack}" if watched.last_nack else said
 
@@ -271,6 +282,18 @@ class Session:
         envelopes: list[bytes] = []
         names: list[bytes] = []
         size, bit = 0, 1 << member
+        if queue and len(queue) <= SUBMIT_ENVELOPES_MAX:
+            # Mostly all of it fits; then it is not taken out one by one.
+            for name, watched in queue.items():
+                watched.sent |= bit
+                if watched.envelope is None:
+                    names.append(name)
+                else:
+                    envelopes.append(watched.envelope)
+            if sum(map(len, envelopes)) <= SUBMIT_BYTES_TARGET:
+                queue.clear()
+                return envelopes, names
+            envelopes, names = [], []
         while queue and size < SUBMIT_BYTES_TARGET and len(envelopes) + len(names) < SUBMIT_ENVELOPES_MAX:
             name = next(iter(queue))
             watched = queue.pop(name)
@@ -300,15 +323,17 @@ class Session:
     def _vote(self, watched: _Watched, member: int, content: bytes, forgotten: Forgotten | None) -> Outcome | None:
         """Count a member's first result; f+1 of one kind settle the transaction."""
         bit = 1 << member
-        if watched.voted() & bit:
+        if watched.voted & bit:
             return None
-        self._unreject(watched, member)
-        digest = hashlib.sha256(content).digest()
-        voters = watched.votes[digest] = watched.votes.get(digest, 0) | bit
+        watched.voted |= bit
+        if watched.rejected:
+            self._unreject(watched, member)
+        key = content if len(content) <= VOTE_BYTES_MAX else hashlib.sha256(content).hexdigest()
+        voters = watched.votes[key] = watched.votes.get(key, 0) | bit
         if voters.bit_count() < self.members.some_correct:
             return None
         outcome: Outcome
-        dissent = watched.voted() & ~voters
+        dissent = watched.voted & ~voters
         if forgotten is not None:
             outcome = ExecutedLongAgo(watched.id, forgotten.seq, forgotten.index)
         else:
@@ -320,15 +345,16 @@ class Session:
                 return None
             outcome = Believed(result, content, _members_of(voters), _members_of(dissent))
             self.floor = max(self.floor, result.seq)
-            for liar in _members_of(dissent):
-                self.disagreements[liar] += 1
+            if dissent:
+                for liar in _members_of(dissent):
+                    self.disagreements[liar] += 1
         self.forget(watched.id)
         return outcome
 
     def _reject(self, watched: _Watched, member: int, code: str) -> Outcome | None:
         reason = reason_of(code)
         bit = 1 << member
-        if reason is Reason.UNEXPECTED or watched.voted() & bit:
+        if reason is Reason.UNEXPECTED or watched.voted & bit:
             return None  # a reason that we cannot weigh is silence
         self._unreject(watched, member)
         watched.rejected[member] = str(reason)
@@ -367,5 +393,6 @@ class Session:
         heappush(self._timers, (due_ms, self._timer_number, watched))
 
 
+@lru_cache(1024)
 def _members_of(mask: int) -> tuple[int, ...]:
     return tuple(member for member in range(mask.bit_length()) if mask >> member & 1)

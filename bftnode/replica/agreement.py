@@ -144,10 +144,7 @@ class Agreement:
         self.tip = entry
         self.accepted[block.seq] = block.hash
         self._proposals.accepted(block.seq, frame)
-        now_ms = self._position.now.monotonic_ms
-        for transaction in entry.transactions:
-            self._pool.add(transaction, block.seq, now_ms)
-        self._pool.include(entry.transactions, block.seq)
+        self._pool.include(entry.transactions, block.seq, self._position.now.monotonic_ms)
         self._note_barrier(entry.transactions, block.seq)
         self._vote(PREPARE, block.seq, block.hash)
         self._look_at_prepares(block.seq)
@@ -168,8 +165,11 @@ class Agreement:
     def _note_barrier(self, transactions: Iterable[Transaction], seq: int) -> None:
         # Who is a client is judged against executed state: nothing is proposed above a block that may change it
         # until that block is executed (decision 003).
-        if any(min(item.body.operations) < _APPLICATION for item in transactions):
-            self._barrier = max(self._barrier, seq)
+        for item in transactions:
+            operations = item.body.operations
+            if (operations[0] if len(operations) == 1 else min(operations)) < _APPLICATION:
+                self._barrier = max(self._barrier, seq)
+                return
 
     # ---- PREPARE and COMMIT
 

@@ -129,13 +129,17 @@ class Pool:
             chosen.append(transaction)
         return chosen
 
-    def include(self, transactions: Iterable[Transaction], seq: int) -> None:
-        """A block at `seq` on the current chain holds these."""
+    def include(self, transactions: Iterable[Transaction], seq: int, now_ms: int) -> None:
+        """A block at `seq` on the current chain holds these. They are taken into custody, where there is room."""
+        pending, in_flight, ready = self._pending, self._in_flight, self._ready
         for transaction in transactions:
             key = transaction.key
-            self._in_flight[key] = seq
-            if self._ready.pop(key, None) is not None:
-                self._ready_bytes -= len(self._pending[key].raw)
+            if key not in pending:
+                self.add(transaction, seq, now_ms)
+            in_flight[key] = seq
+            waited = ready.pop(key, None)
+            if waited is not None:
+                self._ready_bytes -= len(waited.raw)
 
     def restart(self, blocks: Iterable[tuple[int, Iterable[Transaction]]], now_ms: int) -> None:
         """The chain is another one: exactly these (height, envelopes) are in flight on it. Timers start afresh."""
@@ -152,10 +156,9 @@ class Pool:
         for transaction in transactions:
             key = transaction.key
             self._in_flight.pop(key, None)
-            held = self._pending.get(key)
-            if held is not None and held.id != transaction.id:
+            held = self._drop(key)
+            if held is not None and held is not transaction and held.id != transaction.id:
                 others.append(held)
-            self._drop(key)
         if next(iter(self._pending), None) != head:
             self._another_is_oldest(now_ms)
         return others
@@ -188,10 +191,11 @@ class Pool:
     def _another_is_oldest(self, now_ms: int) -> None:
         self.oldest_since_ms = self.head_since_ms = now_ms
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: Key) -> Transaction | None:
+        """What was in custody under this key."""
         transaction = self._pending.pop(key, None)
         if transaction is None:
-            return
+            return None
         del self._by_raw[transaction.raw]
         self._ids.discard(transaction.id)
         self._bytes -= len(transaction.raw)
@@ -202,3 +206,4 @@ class Pool:
             self._of_client[key[0]] = left
         else:
             del self._of_client[key[0]]
+        return transaction

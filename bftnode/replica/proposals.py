@@ -154,20 +154,30 @@ class Proposals:
         Its primary may have executed more: a client may be admitted by then, and an envelope that is in flight here
         may have been rejected there (which leaves its nonce unused) and be proposed again.
         """
+        pool, seq = self._pool, block.seq
         opened: list[Transaction] = []
         keys: set[tuple[bytes, int]] = set()
+        clients: set[bytes] = set()  # known ones, each asked for once
         for raw in block.transactions:
-            transaction = self._pool.known(raw) or open_envelope(raw)
-            if transaction.key in keys or self._pool.spent(transaction.key):
+            transaction = pool.known(raw)
+            # What is in custody is not executed: that ends it.
+            spent = False
+            if transaction is None:
+                transaction = open_envelope(raw)
+                spent = pool.spent(transaction.key)
+            key = transaction.key
+            if spent or key in keys:
                 raise Refused(Reason.TX_NONCE_USED, "a transaction of the block is executed already, or twice in it")
-            if transaction.body.valid_until < block.seq:
+            if transaction.body.valid_until < seq:
                 raise Refused(Reason.TX_EXPIRED, "a transaction of the block is past its last height")
-            if self._pool.in_flight(transaction.key):
+            if pool.in_flight(key):
                 return None
-            if not self._pool.client_known(transaction.key[0]):
-                if executed_seq < block.seq - 1:
-                    return None
-                raise Refused(Reason.TX_UNKNOWN_CLIENT, "a transaction of the block is of no admitted client")
-            keys.add(transaction.key)
+            if key[0] not in clients:
+                if not pool.client_known(key[0]):
+                    if executed_seq < seq - 1:
+                        return None
+                    raise Refused(Reason.TX_UNKNOWN_CLIENT, "a transaction of the block is of no admitted client")
+                clients.add(key[0])
+            keys.add(key)
             opened.append(transaction)
         return tuple(opened)
