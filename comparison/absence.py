@@ -21,12 +21,18 @@ class Absence:
     caught_up_per_s: float  # operations that it executed, from when it was first seen again until it was level
     before_per_s: float  # operations that the others committed, before it came back
     during_per_s: float  # the same, from when it was first seen again until it was level
+    full_per_s: float  # that all members commit together, or are asked to
     cpu_us: float | None  # its CPU for an operation that it executed, start included
 
     @property
     def kept(self) -> float:
-        """Of the others' rate, in per cent."""
+        """Of the others' rate without it, in per cent."""
         return 100 * self.during_per_s / self.before_per_s
+
+    @property
+    def kept_of_full(self) -> float:
+        """Of all members' rate, in per cent."""
+        return 100 * self.during_per_s / self.full_per_s
 
 
 class Watch:
@@ -71,6 +77,7 @@ def absence(
     before_s: tuple[float, float],
     started_s: float,
     cpu_s: float | None,
+    full_per_s: float,
 ) -> Absence:
     """`operations`: how many there are up to each height. `before_s`: from when to when the others' rate before is
     counted. Raises Failed where it never was level."""
@@ -100,6 +107,7 @@ def absence(
         caught_up_per_s=done / (level_s - first_s),
         before_per_s=rate(*before_s),
         during_per_s=rate(first_s, level_s),
+        full_per_s=full_per_s,
         cpu_us=None if cpu_s is None or not done else 1e6 * cpu_s / done,
     )
 

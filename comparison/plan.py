@@ -24,7 +24,7 @@ IN_TURNS = frozenset({"T1", "T2", "T3", "T4", "T5"})
 LONG = frozenset({"T8"})
 """Only where they are asked for."""
 STUDY_S: Mapping[str, tuple[float, float]] = {
-    "T6": (75.0, 4.0),
+    "T6": (80.0, 8.0),
     "T7": (75.0, 3.0),
     "T8": (240.0, 6.0),
     "T9": (25.0, 12.0),

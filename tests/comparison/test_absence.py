@@ -28,16 +28,17 @@ def watched(away_until_s: float = 10.0) -> Watch:
 
 def test_an_absence_is_read_out_of_heights() -> None:
     """It has 20 of 100 blocks at 10 s, makes a hundred a second, and is level when it has as many as another."""
-    found = absence(watched().heights, OPERATIONS, "late", (6.0, 9.0), 9.5, 0.5)
+    found = absence(watched().heights, OPERATIONS, "late", (6.0, 9.0), 9.5, 0.5, 20_000.0)
     assert found == Absence(
         missed=80_000,
         seconds=pytest.approx(1.4),
         caught_up_per_s=pytest.approx(89_000 / 0.9),
         before_per_s=pytest.approx(10_000),
         during_per_s=pytest.approx(10_000),
+        full_per_s=20_000.0,
         cpu_us=pytest.approx(1e6 * 0.5 / 89_000),
     )
-    assert found.kept == pytest.approx(100)
+    assert (found.kept, found.kept_of_full) == (pytest.approx(100), pytest.approx(50))
 
 
 def test_who_is_not_level_has_not_caught_up() -> None:
@@ -45,14 +46,14 @@ def test_who_is_not_level_has_not_caught_up() -> None:
     watch = watched(away_until_s=19.9)
     assert level_at(watch.heights, "late", 3.0) is None
     with pytest.raises(Failed, match="late has not caught up"):
-        absence(watch.heights, OPERATIONS, "late", (6.0, 9.0), 3.0, None)
+        absence(watch.heights, OPERATIONS, "late", (6.0, 9.0), 3.0, None, 1.0)
     with pytest.raises(Failed, match="more must be missed"):
-        absence(watch.heights, OPERATIONS, "a", (6.0, 9.0), 9.5, None)
+        absence(watch.heights, OPERATIONS, "a", (6.0, 9.0), 9.5, None, 1.0)
 
 
 def test_blocks_that_are_not_written_yet_are_not_counted() -> None:
     """The log that was read ends below what was executed."""
-    found = absence(watched().heights, OPERATIONS[:106], "late", (6.0, 9.0), 9.5, None)
+    found = absence(watched().heights, OPERATIONS[:106], "late", (6.0, 9.0), 9.5, None, 1.0)
     assert found.caught_up_per_s == pytest.approx(85_000 / 0.9)
 
 
