@@ -1,10 +1,12 @@
 """The driver: it carries out the replica's effects, in the order that effects.py promises.
 
 A turn: take what is waiting, step the replica through it, write what it promises in one transaction in a worker
-thread, and only then speak, and execute what it committed. One `await` stands between thinking and promising, and it
-is the promise itself (docs/protocol.md, "What must survive a crash"). A turn that promises nothing speaks at once, and
-what it leaves behind goes into the next promise's transaction, or into one of its own a little later (decision 009).
-While the disk is full the promise waits: reads go on, and the same turn is written again until there is room.
+thread, and only then speak, and execute what it committed. What follows from that is part of the same turn. One
+`await` stands between thinking and promising, and it is the promise itself (docs/protocol.md, "What must survive a
+crash"). A turn that promises nothing speaks at once, and what it leaves behind goes into the next promise's
+transaction, or into one of its own a little later (decision 009). What cannot matter yet is no reason for a turn
+(decision 015). While the disk is full the promise waits: reads go on, and the same turn is written again until there is
+room.
 """
 
 import time
@@ -44,6 +46,10 @@ blocks again, and abstaining from some heights; who reads the log does not wait 
 
 BEHIND_BLOCKS_MAX = 64
 """Blocks left behind; at the bound the turn that reached it waits for its write."""
+
+SUBMISSIONS_WAIT_MS_MAX = 50
+"""So long an envelope waits for the next turn at a member that does not propose. It costs a view's timer, which runs
+from when the replica knows of the envelope, a twentieth of its shortest."""
 
 INLINE_OPERATIONS_MAX = 256
 """A turn's operations, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
@@ -107,7 +113,6 @@ class Driver:
         self._settled = trio.Event()
         self._alarm = trio.CancelScope()
         self._nursery: trio.Nursery
-        self.turns = 0
         self.disk_full = False
 
     @property
@@ -140,6 +145,7 @@ class Driver:
             tick_ms = self.replica.next_deadline_ms()
             due_s = tick_ms / 1000 if self._behind_until is None else min(tick_ms / 1000, self._behind_until)
             self._alarm.deadline = min(due_s, self._alarm.deadline)  # that it may ring too early does no harm
+            self._inbox.expect(self.replica.votes_wanted(), None if self.replica.proposes else self._remind)
             await self._inbox.wait()
             if self._behind_until is not None and trio.current_time() >= self._behind_until:
                 await self._write_behind()
@@ -149,6 +155,10 @@ class Driver:
             if events:
                 await self._verify_envelopes(events)
                 await self._turn(events)
+
+    def _remind(self) -> None:
+        """Envelopes have come that another member proposes: mostly they are in its proposal before this rings."""
+        self._alarm.deadline = min(trio.current_time() + SUBMISSIONS_WAIT_MS_MAX / 1000, self._alarm.deadline)
 
     def _end_in_order(self) -> None:
         """Leave on record all that was said, so that the next life need not abstain (replica/agreement.py)."""
@@ -178,6 +188,13 @@ class Driver:
             self._envelopes.remember(self._envelopes.open_all(fresh))
 
     async def _turn(self, events: Sequence[Event]) -> None:
+        """Take the replica through these events, and at once through what follows from executing what it committed:
+        the next block may have waited for that."""
+        while events:
+            events = await self._step(events)
+
+    async def _step(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Carry out what follows from these events; the ones that follow from that."""
         effects: list[Effect] = []
         now = self._now()
         for event in events:
@@ -214,14 +231,12 @@ class Driver:
                     told.append(effect)
                 case _:
                     assert_never(effect)
-        self.turns += 1
         if promises:
             await self._write_behind()
         self._speak(out)
         self._tell(told, answers)
-        if appends:
-            # After the write: my own COMMIT may be one of those that make these blocks durable.
-            await self._execute(appends)
+        # After the write: my own COMMIT may be one of those that make these blocks durable.
+        followed = await self._execute(appends) if appends else ()
         # Behind their appends: a block that is voted for and committed in one turn is on the disk all the time.
         self._behind.drops.extend(drops)
         await self._read(reads)
@@ -229,6 +244,7 @@ class Driver:
             await self._write_behind()
         if self._behind_until is None and not self._is_settled():
             self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000
+        return followed
 
     def _tell(self, told: Sequence[Note | Accuse], answers: Sequence[Answer]) -> None:
         for item in told:
@@ -248,7 +264,7 @@ class Driver:
                     else:
                         self._mouth.broadcast(message.frame)
 
-    async def _execute(self, appends: Sequence[AppendBlock]) -> None:
+    async def _execute(self, appends: Sequence[AppendBlock]) -> list[Event]:
         """Execute committed blocks and tell whoever waits for them: a quorum has made them durable."""
         operations = sum(len(item.body.operations) for append in appends for item in append.transactions)
         if operations > INLINE_OPERATIONS_MAX:
@@ -257,8 +273,8 @@ class Driver:
             executed = self._execute_all(appends)
         for append, done in zip(appends, executed, strict=True):
             self._ears.executed(done.results, done.encoded)
-            self._inbox.put(done.executed)
             self._envelopes.forget(append.block.transactions)
+        return [done.executed for done in executed]
 
     def _execute_all(self, appends: Sequence[AppendBlock]) -> list[Committed]:
         return [self._storage.execute(append) for append in appends]

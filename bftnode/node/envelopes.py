@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from bftnode.apps.execution import Executor
 from bftnode.protocol import ed25519, limits
 from bftnode.protocol.codec import unpack
-from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.envelope import open_frame, peek_kind
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.messages import Kind
 from bftnode.protocol.transactions import Transaction, open_transaction
@@ -78,8 +78,7 @@ class Envelopes:
     def fresh_in(self, frame: bytes) -> list[bytes]:
         """The envelopes in a peer's frame that have not been verified yet. Empty for what cannot be read: the
         replica will say what is wrong with it."""
-        # msgpack: an array of 7, then the kind as a small integer. Anything else is not one of ours.
-        if len(frame) < 2 or frame[1] not in CARRIERS:
+        if peek_kind(frame) not in CARRIERS:
             return []
         try:
             items = unpack(open_frame(frame).payload, limits.FRAME_BYTES_MAX)

@@ -52,5 +52,11 @@ def open_frame(raw: bytes) -> Frame:
     return _open_frame(raw)
 
 
+def peek_kind(raw: bytes) -> int:
+    """What kind of frame `raw` is, if it is one; -1 where it is too short to be any. Nothing is checked."""
+    # msgpack: the header of an array of 7, then the kind as a small integer.
+    return raw[1] if len(raw) > 1 else -1
+
+
 def encode_frame(frame: Frame) -> bytes:
     return encode(frame)

@@ -193,6 +193,8 @@ BODY_OF: dict[int, type[Body]] = {
     Kind.FORK: ForkProof,
 }
 
+VOTES = frozenset((Kind.PREPARE, Kind.COMMIT))
+
 KINDS_WITH_PAYLOAD = frozenset({Kind.PRE_PREPARE, Kind.RUN, Kind.BLOCK, Kind.RELAY})
 
 

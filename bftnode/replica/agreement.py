@@ -239,6 +239,19 @@ class Agreement:
         else:
             self._look_at_commit(vote.view, vote.seq, vote.block)
 
+    def votes_wanted(self) -> int:
+        """So many votes must come before one of them can matter: fewer complete no quorum, whatever they are for.
+
+        For whoever hands votes over, because a turn costs more than a vote (decision 015); no safety depends on it. 1
+        with more than one block in flight, where to look would cost more than it spares.
+        """
+        position, height = self._position, self._chain.height
+        if not position.active or not self.settled or position.halted or self.tip.block.seq > height + 1:
+            return 1
+        promised = self.last_commit.seq if self.last_commit.view == position.view else 0
+        wanted = min(self._votes.missing(COMMIT, height), self._votes.missing(PREPARE, max(height, promised)))
+        return max(wanted, 1)
+
     def _look_at_prepares(self, seq: int) -> None:
         """Prepared: q PREPAREs for a block that was accepted in this view (Castro and Liskov 1999, section 4.2)."""
         position = self._position

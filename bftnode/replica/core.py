@@ -226,6 +226,15 @@ class Replica:
         status = self.sync.deadline_ms()
         return status if deadline is None else min(deadline, status)
 
+    @property
+    def proposes(self) -> bool:
+        """Whether envelopes that come now are this replica's to propose."""
+        return self.members.primary_of(self.position.view) == self.me
+
+    def votes_wanted(self) -> int:
+        """See Agreement.votes_wanted."""
+        return self.agreement.votes_wanted()
+
     def _go_on(self) -> None:
         """What any event may have made possible."""
         if self.checkpoints.parted:

@@ -89,6 +89,17 @@ class VoteBook:
                 self._remove(seq, height, key, sender)
         return None
 
+    def missing(self, phase: int, above: int) -> int:
+        """How many votes more it takes, at least, before a block above this height has a quorum of `phase`."""
+        votes = (
+            len(tally)
+            for seq, height in self._heights.items()
+            if seq > above
+            for key, tally in height.tallies.items()
+            if key[0] == phase
+        )
+        return self._members.quorum - max(votes, default=0)
+
     def seen(self, phase: int, view: int, seq: int, block: bytes) -> tuple[int, ...]:
         """Who voted so, as far as is known (for people: signatures may not have been checked)."""
         height = self._heights.get(seq)

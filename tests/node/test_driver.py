@@ -52,11 +52,10 @@ class Town:
 
         def noted_commit(turn: Turn) -> list[Committed]:
             if self.full:
-                self._token.run_sync_soon(self.note, "tried")
+                self._note_in_thread("tried")
                 raise DiskFull("no room")
             done = commit(turn)
-            # Heard of before the driver goes on: it is woken in the same way, after this.
-            self._token.run_sync_soon(self.note, "durable " + " ".join(sorted(turn.journal)))
+            self._note_in_thread("durable " + " ".join(sorted(turn.journal)))
             return done
 
         def noted_execute(append: AppendBlock) -> Committed:
@@ -92,6 +91,14 @@ class Town:
         if what != "said STATUS":  # which is due now and then
             self._happened.append(what)
             self._more.set()
+
+    def _note_in_thread(self, what: str) -> None:
+        """Noted before the driver goes on, which may happen in place; who waits for it hears of it a little later."""
+        self._happened.append(what)
+        self._token.run_sync_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._more.set()
 
     async def until(self, happening: str) -> list[str]:
         """All that happened since this was asked last, up to and including `happening`."""
