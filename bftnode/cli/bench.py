@@ -14,6 +14,7 @@ import gc
 import math
 import secrets
 from array import array
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,9 @@ KEYS = 64
 WARM_UP_S = 1.0
 WARM_UP_OPERATIONS = 100
 PROGRESS_S = 5.0
+PACE_S = 0.001
+"""In an open loop those whose time came within so long begin together. The waiting counts as latency."""
+
 SAMPLES_MAX = 20_000_000
 """Latencies kept, of 8 bytes each. At the bound the measurement ends there, and says so: nothing is left out of it."""
 
@@ -237,6 +241,8 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
     began = trio.current_time()
     deadline = began + (load.duration_s if load.operations is None else math.inf)
 
+    pace = _Pace()
+
     async def caller(place: int) -> None:
         nonlocal number
         by = load.signatories[place % len(load.signatories)] if load.signatories else None
@@ -249,8 +255,7 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
                 break
             operations = [load.make(number + i) for i in range(count)]
             number += count
-            if (early_s := due - trio.current_time()) > 0:
-                await trio.sleep(early_s)
+            await pace.until(due)
             try:
                 results = await submit(operations)
             except Refused as refused:
@@ -266,9 +271,41 @@ async def _phase(client: Client, load: Load, tally: Tally, first_number: int) ->
                     tally.committed(latency_s)
 
     async with trio.open_nursery() as nursery:
-        for place in range(load.in_flight):
-            nursery.start_soon(caller, place)
+        nursery.start_soon(pace.keep)
+        async with trio.open_nursery() as callers:
+            for place in range(load.in_flight):
+                callers.start_soon(caller, place)
+        nursery.cancel_scope.cancel()
     return number
+
+
+class _Pace:
+    """Callers of an open loop whose time has not come, woken by one task. A sleep of each one's own costs as much as
+    the operation that it is for, and where both share a machine it would be the load that is measured."""
+
+    def __init__(self) -> None:
+        self._due: deque[float] = deque()  # of those who wait, in order
+        self._early = trio.lowlevel.ParkingLot()
+        self._more = trio.Event()
+
+    async def until(self, due: float) -> None:
+        """Return at `due`, or PACE_S after it at most; at once where it is past. Called in order of `due`."""
+        if due > trio.current_time():
+            self._due.append(due)
+            self._more.set()
+            await self._early.park()
+
+    async def keep(self) -> None:
+        """For ever."""
+        while True:
+            await self._more.wait()
+            self._more = trio.Event()
+            while self._due:
+                await trio.sleep_until(self._due[0] + PACE_S)
+                now = trio.current_time()
+                while self._due and self._due[0] <= now:
+                    self._due.popleft()
+                    self._early.unpark()
 
 
 def _way_of(

@@ -44,12 +44,23 @@ class Gathering:
         self._operations_max = operations_max
         self._bytes_max = bytes_max
         self._calls: deque[Call] = deque()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def add(self, call: Call) -> None:
         self._calls.append(call)
+        self._bytes += len(call.operation)
+
+    def is_worth(self, out: int) -> bool:
+        """Whether they are worth an envelope beside `out` calls that are in others: as many, or as fill one."""
+        return len(self._calls) >= min(out, self._operations_max) or self._bytes >= self._bytes_max
+
+    def _next(self) -> Call:
+        call = self._calls.popleft()
+        self._bytes -= len(call.operation)
+        return call
 
     def take(self) -> Batch | None:
         """The next envelope's calls: as many as fit, at least one; None when nobody waits."""
@@ -58,13 +69,13 @@ class Gathering:
         while self._calls:
             call = self._calls[0]
             if call.abandoned:
-                self._calls.popleft()
+                self._next()
                 continue
             size += len(call.operation)
             full = len(chosen) == self._operations_max or size > self._bytes_max
             if chosen and (full or call.alone or chosen[-1].alone):
                 break
-            chosen.append(self._calls.popleft())
+            chosen.append(self._next())
         return Batch(chosen) if chosen else None
 
 

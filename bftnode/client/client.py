@@ -103,7 +103,9 @@ class Client:
         self._calls_room = trio.Semaphore(options.calls_max)
         self._calls_wake = trio.Event()
         self._deadlines: dict[Waiting, float] = {}  # of all that is waited for
-        self._in_flight = 0
+        self._in_flight = 0  # envelopes of calls
+        self._calls_out = 0  # in them
+        self._gathered_long = False  # what has gathered leaves whatever is out
 
     def start(self, nursery: trio.Nursery) -> None:
         """The background tasks; `open_client` does it."""
@@ -145,9 +147,11 @@ class Client:
     async def call(self, operation: bytes, *, timeout_s: float | None = None) -> OperationResult:
         """One operation, in an envelope with those of concurrent callers.
 
-        No delay is added: an envelope takes what has gathered when it can leave, and while `max_inflight` of them are
-        out, calls gather. Operations of different calls have no order among them. Raises as `submit` does; a `code`
-        in the result says why this operation, or its whole envelope, did nothing.
+        A call that comes alone leaves at once. While envelopes are out, calls gather, and the next one leaves when as
+        many have gathered as are out, or as fill it, or in 50 ms: a small one would wait at the primary for the block
+        before it, and the calls after it for the block that it is in. At most `max_inflight` are out. Operations of
+        different calls have no order among them. Raises as `submit` does; a `code` in the result says why this
+        operation, or its whole envelope, did nothing.
         """
         call = Call(operation)
         deadline = trio.current_time() + self._timeout(timeout_s)
@@ -383,6 +387,9 @@ class Client:
         while True:
             await trio.sleep(_TICK_S)
             now = trio.current_time()
+            if len(self._gathering):
+                self._gathered_long = True
+                self._calls_wake.set()
             for caller in [caller for caller, deadline in self._deadlines.items() if deadline <= now]:
                 caller.wake()
             due_ms = self._session.next_due_ms()
@@ -399,6 +406,9 @@ class Client:
             await self._calls_wake.wait()
             self._calls_wake = trio.Event()
             while self._in_flight < self._options.max_inflight:
+                if not (self._gathering.is_worth(self._calls_out) or self._gathered_long):
+                    break
+                self._gathered_long = False
                 batch = self._gathering.take()
                 if batch is None:
                     break
@@ -415,9 +425,11 @@ class Client:
             return
         batch.name = transaction.id
         self._in_flight += 1
+        self._calls_out += len(batch.calls)
 
         def settle(outcome: Outcome) -> None:
             self._in_flight -= 1
+            self._calls_out -= len(batch.calls)
             self._calls_wake.set()
             self._distribute(batch, outcome)
 
@@ -446,6 +458,7 @@ class Client:
             assert batch.settle is not None, "a batch in flight was registered"
             self._unregister(batch.name, batch.settle)
             self._in_flight -= 1
+            self._calls_out -= len(batch.calls)
             self._calls_wake.set()
 
     # Readiness

@@ -37,6 +37,18 @@ async def test_callers_that_left_and_callers_that_want_no_company() -> None:
     assert len(gathering) == 0
 
 
+async def test_what_is_worth_an_envelope() -> None:
+    """As many as are out, or as many, or as long, as fill one."""
+    assert gathered(b"x").is_worth(0)
+    assert gathered(b"x").is_worth(1)
+    assert not gathered(b"x", b"x").is_worth(3)
+    assert gathered(b"x", b"x", b"x").is_worth(50)
+    assert gathered(bytes(60), bytes(40)).is_worth(50)
+    long = gathered(bytes(60), bytes(40), bytes(1))
+    long.take()
+    assert not long.is_worth(2)
+
+
 def test_a_list_is_cut_as_callers_are_gathered() -> None:
     """By count and by bytes, in order; what is too long for company is alone."""
 

@@ -11,6 +11,7 @@ import trio.testing
 
 from bftnode.apps import kv
 from bftnode.apps.execution import application_operation
+from bftnode.client import client as client_module
 from bftnode.client.client import Client, open_client
 from bftnode.client.nonces import CountingNonces
 from bftnode.client.operations import admit_client
@@ -137,6 +138,42 @@ async def test_callers_share_envelopes(town: Town) -> None:
         chain = cluster.ledger.members.chain_id
         counts = [len(open_transaction(entry.envelope, chain).body.operations) for entry in cluster.ledger.entries]
         assert counts == [1, 1000, 500]
+
+
+async def test_an_envelope_leaves_when_as_much_has_gathered_as_is_out(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside three calls that are out, two wait and the third takes them along; not for ever, if it does not come."""
+    monkeypatch.setattr(client_module, "_TICK_S", 3600.0)
+
+    def sizes(cluster: Running) -> list[int]:
+        chain = cluster.ledger.members.chain_id
+        envelopes = [raw for frame in cluster.backend(0).submitted for raw in frame]
+        return [len(open_transaction(raw, chain).body.operations) for raw in envelopes]
+
+    async with running(town) as cluster, client_of(cluster) as client, trio.open_nursery() as nursery:
+        await client.ready()
+        cluster.ledger.held = True
+
+        async def call(*numbers: int) -> None:
+            for number in numbers:
+                nursery.start_soon(client.call, put(b"%d" % number, b"v"))
+            await trio.testing.wait_all_tasks_blocked()
+
+        await call(1, 2, 3)
+        await cluster.backend(0).until_submitted(1)
+        await call(4, 5)
+        assert sizes(cluster) == [3]
+        await call(6)
+        await cluster.backend(0).until_submitted(2)
+        assert sizes(cluster) == [3, 3]
+        await call(7)
+        assert sizes(cluster) == [3, 3]
+        monkeypatch.setattr(client_module, "_TICK_S", 0.05)
+        nursery.start_soon(client._tick)  # the clock that stood still
+        await cluster.backend(0).until_submitted(3)
+        assert sizes(cluster) == [3, 3, 1]
+        nursery.cancel_scope.cancel()
 
 
 async def test_separate_envelopes_share_frames(town: Town) -> None:
