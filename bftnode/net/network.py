@@ -73,6 +73,7 @@ class PeerNetwork:
         self._peers: list[Peer | None] = [None] * membership.n
         for info in others:
             self._peers[info.member] = Peer(info, limits)
+        self._others = [peer for peer in self._peers if peer is not None]
         self._pins = {certificate_pin(info.certificate_pem): info.member for info in others}
         trusted = [info.certificate_pem for info in others]
         self._server_context = server_context(certificate_path, key_path, trusted)
@@ -92,7 +93,7 @@ class PeerNetwork:
         async with trio.open_nursery() as nursery:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
-            for peer in self._others():
+            for peer in self._others:
                 if peer.info.member < self._self.me:
                     nursery.start_soon(self._dial_for_ever, peer)
             nursery.start_soon(self._watch)
@@ -102,30 +103,33 @@ class PeerNetwork:
 
     def send(self, member: int, frame: bytes) -> None:
         """Queue a frame for one other member. Never blocks; see NetLimits.outbox_* for what is dropped when."""
-        peer = self._peer(member)
+        self._send(self._peer(member), frame)
+
+    def _send(self, peer: Peer, frame: bytes) -> None:
         link = peer.link
         if link is None:
             peer.dropped_unlinked += 1
         elif dropped := link.send(frame):
-            self._notices.say(trio.current_time(), "send.backpressure", member, dropped=dropped, total=link.dropped)
+            now, member = trio.current_time(), peer.info.member
+            self._notices.say(now, "send.backpressure", member, dropped=dropped, total=link.dropped)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """What is sent within it to one member leaves in one write, at its end."""
-        for peer in self._others():
+        for peer in self._others:
             if peer.link is not None:
                 peer.link.held = True
         try:
             yield
         finally:
-            for peer in self._others():
+            for peer in self._others:
                 if peer.link is not None:
                     peer.link.release()
 
     def broadcast(self, frame: bytes) -> None:
         """Queue a frame for every other member."""
-        for peer in self._others():
-            self.send(peer.info.member, frame)
+        for peer in self._others:
+            self._send(peer, frame)
 
     def reject(self, member: int, reason: Reason) -> None:
         """The frames of this member broke the protocol. Too often: disconnected and barred for a while."""
@@ -139,15 +143,12 @@ class PeerNetwork:
 
     def statistics(self) -> dict[int, PeerStatistics]:
         """By member."""
-        return {peer.info.member: peer.statistics() for peer in self._others()}
+        return {peer.info.member: peer.statistics() for peer in self._others}
 
     def _peer(self, member: int) -> Peer:
         peer = self._peers[member]
         assert peer is not None, "a replica does not send to itself"
         return peer
-
-    def _others(self) -> Iterator[Peer]:
-        return (peer for peer in self._peers if peer is not None)
 
     # Tasks. --------------------------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class PeerNetwork:
         while True:
             await trio.sleep(self._limits.watch_interval_s)
             now, wall = trio.current_time(), self._wall_clock()
-            for peer in self._others():
+            for peer in self._others:
                 if peer.link is not None:
                     peer.link.check(now, wall)
 

@@ -42,7 +42,7 @@ def hash_header(raw: bytes) -> bytes:
 class Block:
     """A header, its bytes, its hash, and the envelopes' bytes with their leaf hashes. Immutable by convention."""
 
-    __slots__ = ("hash", "header", "header_raw", "leaves", "payload", "transactions")
+    __slots__ = ("hash", "header", "header_raw", "leaves", "parent", "payload", "seq", "transactions")
 
     def __init__(
         self, header: Header, header_raw: bytes, payload: bytes, transactions: tuple[bytes, ...], leaves: list[bytes]
@@ -53,14 +53,8 @@ class Block:
         self.transactions = transactions
         self.leaves = leaves
         self.hash = hash_header(header_raw)
-
-    @property
-    def seq(self) -> int:
-        return self.header.seq
-
-    @property
-    def parent(self) -> bytes:
-        return self.header.parent
+        self.seq = header.seq
+        self.parent = header.parent
 
 
 def make_block(header: Header, transactions: tuple[bytes, ...], leaves: list[bytes]) -> Block:

@@ -105,9 +105,9 @@ class Agreement:
 
     def _may_propose(self) -> bool:
         position, tip = self._position, self.tip.block.seq
+        if not self._pool.ready or self._members.primary_of(position.view) != self._me:
+            return False  # asked after every step, and mostly answered here
         if not position.active or not position.may_vote or not self.settled or self.abstains:
-            return False
-        if self._members.primary_of(position.view) != self._me or not self._pool.ready:
             return False
         if tip - self._chain.height >= self._members.parameters.window or self._barrier > self.executed_seq:
             return False

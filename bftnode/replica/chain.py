@@ -62,12 +62,8 @@ class Chain:
     def __init__(self, head: Block, frontier: Frontier) -> None:
         self.head = Entry(head, ())
         self.head.frontier = frontier
+        self.height = head.seq  # the committed one
         self._blocks: dict[bytes, Entry] = {}
-
-    @property
-    def height(self) -> int:
-        """The committed height."""
-        return self.head.block.seq
 
     def get(self, block: bytes) -> Entry | None:
         """The entry of this hash: the head, or one of the tree."""
@@ -160,7 +156,7 @@ class Chain:
     def commit(self, path: list[Entry]) -> tuple[bytes, ...]:
         """Move the head along `path`; the hashes of the tree that are now at or below it."""
         self.head = path[-1]
-        height = self.height
+        self.height = height = self.head.block.seq
         gone = tuple(key for key, entry in self._blocks.items() if entry.block.seq <= height)
         for key in gone:
             del self._blocks[key]

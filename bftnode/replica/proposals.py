@@ -89,6 +89,8 @@ class Proposals:
 
         Raises Refused with what is wrong with it; then it waits no more.
         """
+        if not self._waiting:
+            return None
         seq = parent.block.seq + 1
         proposal = self._waiting.get(seq)
         if proposal is None or proposal.waits_for > executed_seq:

@@ -140,9 +140,11 @@ class TlsStream:
             if fd < 0:
                 raise OSError(errno.EBADF, "closed on this side")
             await trio.lowlevel.wait_readable(fd)
-            with contextlib.suppress(BlockingIOError):
+            try:
                 data = os.read(fd, READ_BYTES)
-                break
+            except BlockingIOError:
+                continue
+            break
         self._incoming.write(data)
         self.bytes_in += len(data)
         return len(data)
