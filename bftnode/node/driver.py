@@ -5,7 +5,7 @@ thread, and only then speak, and execute what it committed. What follows from th
 `await` stands between thinking and promising, and it is the promise itself (docs/protocol.md, "What must survive a
 crash"). A turn that promises nothing speaks at once, and what it leaves behind goes into the next promise's
 transaction, or into one of its own a little later (decision 009). What cannot matter yet is no reason for a turn
-(decision 016). While the disk is full the promise waits: reads go on, and the same turn is written again until there is
+(decision 018). While the disk is full the promise waits: reads go on, and the same turn is written again until there is
 room.
 """
 

@@ -3,7 +3,7 @@
 A peer whose queue is full is not read from until it has room (its reader waits here): it slows down nobody but
 itself (faults.md P33, W14). Clients are answered BUSY at their bound.
 
-A turn costs more than most of what it is about, so what cannot matter yet waits for company (decision 016): votes until
+A turn costs more than most of what it is about, so what cannot matter yet waits for company (decision 018): votes until
 there are as many as `expect` was told, and submissions where somebody else proposes.
 """
 

@@ -242,7 +242,7 @@ class Agreement:
     def votes_wanted(self) -> int:
         """So many votes must come before one of them can matter: fewer complete no quorum, whatever they are for.
 
-        For whoever hands votes over, because a turn costs more than a vote (decision 016); no safety depends on it. 1
+        For whoever hands votes over, because a turn costs more than a vote (decision 018); no safety depends on it. 1
         with more than one block in flight, where to look would cost more than it spares.
         """
         position, height = self._position, self._chain.height
