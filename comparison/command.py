@@ -28,7 +28,7 @@ from comparison.plan import LONG, TOPICS, Plan
 from comparison.results import Described, Pair, Results, Turn
 from comparison.studies import STUDIES
 from comparison.systems import System
-from comparison.table import markdown
+from comparison.table import markdown, written_into
 
 HERE = Path(__file__).resolve().parent.parent / ".compare"
 EXIT_INTERRUPTED = 130
@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--operations", type=int, metavar="N", help="of the large logs of T7 and T8, instead of theirs")
     made.add_argument("--quick", action="store_true", help="one pair and short windows: shows that it works")
     made.add_argument("--etcd-4", action="store_true", help="a second etcd, with as many members as bftnode has")
-    made.add_argument("--write", type=Path, metavar="FILE", help="the table, as markdown; it is printed anyway")
+    made.add_argument("--write", type=Path, metavar="FILE", help="the table, as markdown, between the file's marks")
     made.add_argument("--html", type=Path, metavar="FILE", help="a page with curves")
     made.add_argument(
         "--directory",
@@ -152,7 +152,8 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     text = markdown(results)
     print(text, end="")
     if asked.write is not None:
-        asked.write.write_text(text, encoding="utf-8")
+        before = asked.write.read_text(encoding="utf-8") if asked.write.exists() else ""
+        asked.write.write_text(written_into(before, text), encoding="utf-8")
     if asked.html is not None:
         asked.html.write_text(page(results), encoding="utf-8")
     return code

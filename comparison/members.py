@@ -11,6 +11,7 @@ from bftnode.node.home import Home, create_client_home, create_home, install_gen
 from bftnode.protocol.genesis import ParametersFile, make_genesis
 from comparison.failures import Failed
 from comparison.loads import VALUE_BYTES, Load
+from comparison.plan import KEYS_ALONE
 from comparison.processes import Members
 from comparison.systems import START_S, Running, System
 from theatre.ports import Ports
@@ -84,6 +85,8 @@ class RunningMembers(Running):
         command += ["--duration", str(duration_s), "--size", str(VALUE_BYTES), "--callers", str(load.callers)]
         if load.kind == "many":
             command += ["--batch", str(load.batch)]
+        if load.kind == "alone":
+            command += ["--keys", str(KEYS_ALONE)]
         if load.operations is not None:
             command += ["--operations", str(load.operations)]
         if load.rate is not None:

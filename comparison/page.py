@@ -126,7 +126,8 @@ def _table(results: Results) -> str:
         digits = row.quantity.digits
         cells = "".join(_spread_cell(one, digits, note) for one, note in zip(row.cells, row.notes, strict=True))
         against = "".join(f'<td class="ratio">{_small(ratio(one))}</td>' for one in row.against)
-        lines.append(f"<tr><th>{escape(row.text)}</th>{cells}{against}</tr>")
+        side = "" if row.met is None else ' class="won"' if row.met else ' class="lost"'
+        lines.append(f"<tr{side}><th>{escape(row.text)}</th>{cells}{against}</tr>")
     return f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 

@@ -9,7 +9,7 @@ from comparison.results import Turn
 
 TOPICS = {
     "T1": "saturated: by many callers with an operation each, and by batches (submit_many; etcd's transactions)",
-    "T2": "64 callers, each operation in a signed envelope of its own",
+    "T2": "saturated, each operation in a signed envelope of its own, of 64 client keys (etcd: a put each, unsigned)",
     "T3": "one caller, one operation at a time",
     "T4": "open loop at half of one's own saturation",
     "T5": "kill -9 of the leader under 1,000 operations a second, to the next commit",
@@ -36,7 +36,7 @@ BATCHED = "T1 batches"
 """The second row of T1."""
 BATCHES: Mapping[Kind, int] = {"many": 1000, "txn": 128}
 """Operations in one. etcd's default allows no more in a transaction; that is all or nothing, as a batch here is not."""
-CALLERS_ALONE = 64
+KEYS_ALONE = 64
 KILL_RATE = 1000.0
 """Operations a second, an open loop: in a closed one all callers soon wait for operations that went down with etcd's
 leader (it tells them after 7 s), and nobody is left to see that the next one commits."""
@@ -44,22 +44,22 @@ IN_FLIGHT_MAX = 1000
 """Of an open loop, whichever the system. What is due beyond it waits, and its waiting counts."""
 
 CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
-    "bftnode": {"coalesced": (16, 64, 256, 1024, 4096), "many": (1, 4, 16), "alone": (16, 64, 256)},
+    "bftnode": {"coalesced": (16, 64, 256, 1024, 4096), "many": (1, 4, 16), "alone": (64, 256, 1024)},
     "etcd": {"put": (16, 64, 256, 512, 1000), "txn": (4, 16, 64)},
 }
 """Callers of each point of the curves, by kind of system; the best of them is where it is saturated."""
 QUICK_CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
-    "bftnode": {"coalesced": (64, 1024), "many": (4,), "alone": (64,)},
+    "bftnode": {"coalesced": (64, 1024), "many": (4,), "alone": (64, 256)},
     "etcd": {"put": (64, 512), "txn": (16,)},
 }
 SATURATED: Mapping[str, Mapping[str, Kind]] = {
-    "bftnode": {"T1": "coalesced", BATCHED: "many"},
-    "etcd": {"T1": "put", BATCHED: "txn"},
+    "bftnode": {"T1": "coalesced", BATCHED: "many", "T2": "alone"},
+    "etcd": {"T1": "put", BATCHED: "txn", "T2": "put"},
 }
 """Rows that are measured at the best point of a curve."""
 FIXED: Mapping[str, Mapping[str, Load]] = {
-    "bftnode": {"T2": Load("alone", CALLERS_ALONE), "T3": Load("single", 1)},
-    "etcd": {"T2": Load("put", CALLERS_ALONE), "T3": Load("put", 1)},
+    "bftnode": {"T3": Load("single", 1)},
+    "etcd": {"T3": Load("put", 1)},
 }
 
 START_S = 6.0
@@ -81,19 +81,16 @@ class Plan:
     kill_load_s: float = 8.0
     kill_after_s: float = 3.0  # of those
 
-    @property
-    def saturates(self) -> bool:
-        """Half of a saturation needs one, so T4 brings T1 with it."""
-        return bool(self.topics & {"T1", "T4"})
-
     def curve(self, kind: str) -> list[Load]:
-        if not self.saturates:
-            return []
+        """Of the ways that are saturated in a row."""
+        ways = set(self.saturated(kind).values())
         curves = (QUICK_CURVES if self.quick else CURVES)[kind]
-        return [Load(way, callers, BATCHES.get(way, 1)) for way, all_ in curves.items() for callers in all_]
+        return [Load(way, n, BATCHES.get(way, 1)) for way, all_ in curves.items() if way in ways for n in all_]
 
     def saturated(self, kind: str) -> Mapping[str, Kind]:
-        return SATURATED[kind] if self.saturates else {}
+        """Half of a saturation needs one, so T4 brings T1 with it."""
+        topics = self.topics | ({"T1"} if "T4" in self.topics else set())
+        return {row: way for row, way in SATURATED[kind].items() if row.split()[0] in topics}
 
     def fixed(self, kind: str) -> dict[str, Load]:
         return {row: load for row, load in FIXED[kind].items() if row in self.topics}

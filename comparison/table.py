@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from comparison.findings import grid
+from comparison.findings import grid, verdict
 from comparison.plan import BATCHED, TOPICS
 from comparison.results import Described, Measured, Results, Spread, Turn, ratios, spread
 
@@ -25,6 +25,7 @@ class Quantity:
     theirs: str = ""
     headline: str = ""  # what the ratio is of, where it is one of the answers
     loads: bool = False  # whether to say which loads they were
+    asked: float | None = None  # of the ratio to the first other: at least or, where less is better, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,20 @@ class Row:
 
     @property
     def text(self) -> str:
-        better = self.quantity.better
-        return f"{self.quantity.text} ({better} is better)" if better else self.quantity.text
+        """With what is better and, where something is asked of the ratio, how much."""
+        better, asked = self.quantity.better, self.quantity.asked
+        if not better:
+            return self.quantity.text
+        bound = "" if asked is None else f", asked: {'at least' if better == 'more' else 'at most'} {asked:g} x"
+        return f"{self.quantity.text} ({better} is better{bound})"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median of the ratios to the first other is what is asked; None where nothing is."""
+        asked, against = self.quantity.asked, self.against[0] if self.against else None
+        if asked is None or against is None:
+            return None
+        return against.median >= asked if self.quantity.better == "more" else against.median <= asked
 
 
 def _measured(of: Callable[[Measured], float | None]) -> Callable[[str], Get]:
@@ -67,24 +80,24 @@ together = _whole(lambda turn: sum(turn.resident_mb.values()) if turn.resident_m
 committed = _whole(lambda turn: float(turn.operations) if turn.resident_mb else None)
 
 QUANTITIES = (
-    Quantity("T1", "operations a second, callers' own", 0, "more", pace, "T1", "T1", "Saturated by callers", True),
+    Quantity("T1", "operations a second, callers' own", 0, "more", pace, "T1", "T1", "Saturated by callers", True, 10),
     Quantity("", "their median latency, ms", 1, "", median, "T1", "T1"),
     Quantity("", "their CPU, us an operation", 0, "less", cpu, "T1", "T1"),
     Quantity(
         "", "operations a second, in batches", 0, "more", pace, BATCHED, BATCHED, "Saturated by batches", loads=True
     ),
-    Quantity("", "the same beside the other's single operations", 0, "more", pace, BATCHED, "T1", loads=True),
+    Quantity("", "the same beside the other's single operations", 0, "more", pace, BATCHED, "T1", loads=True, asked=10),
     Quantity("", "CPU of batches, us an operation", 0, "less", cpu, BATCHED, BATCHED),
-    Quantity("T2", "operations a second", 0, "more", pace, "T2", "T2", "Each signed alone", True),
-    Quantity("", "the same beside the other's T1", 0, "more", pace, "T2", "T1", loads=True),
+    Quantity("T2", "operations a second", 0, "more", pace, "T2", "T2", "Each signed alone", True, 1),
+    Quantity("", "their median latency, ms", 1, "", median, "T2", "T2"),
     Quantity("", "CPU, us an operation", 0, "less", cpu, "T2", "T2"),
-    Quantity("T3", "median latency, ms", 2, "less", median, "T3", "T3", "What one caller waits"),
-    Quantity("", "p99 latency, ms", 2, "less", p99, "T3", "T3"),
+    Quantity("T3", "median latency, ms", 2, "less", median, "T3", "T3", "What one caller waits", asked=2),
+    Quantity("", "p99 latency, ms", 2, "less", p99, "T3", "T3", asked=3),
     Quantity("", "CPU, us an operation", 0, "less", cpu, "T3", "T3"),
     Quantity("T4", "operations a second that are due", 0, "", due, "T4", "T4"),
-    Quantity("", "median latency, ms", 1, "less", median, "T4", "T4"),
-    Quantity("", "p99 latency, ms", 1, "less", p99, "T4", "T4", "p99 at half load"),
-    Quantity("T5", "seconds", 2, "less", outage, headline="Silence after a kill of the leader"),
+    Quantity("", "median latency, ms", 1, "less", median, "T4", "T4", asked=1),
+    Quantity("", "p99 latency, ms", 1, "less", p99, "T4", "T4", "p99 at half load", asked=1),
+    Quantity("T5", "seconds", 2, "less", outage, headline="Silence after a kill of the leader", asked=0.5),
     Quantity("", "operations that failed, or whose outcome stayed unknown", 0, "less", lost),
     Quantity("", "acknowledged operations, read back from every survivor", 0, "", acknowledged),
     Quantity("", "of these, missing at one of them", 0, "less", missing),
@@ -163,7 +176,7 @@ def machine_rows(results: Results) -> list[tuple[str, Spread, int]]:
         ("synced writes of 4 kB a second", [one.synced_writes_per_s for one in calibrations], 0),
         ("CPUs that others kept busy meanwhile", others(results), 2),
         ("operations a second that signatures alone allow, each alone", bounds(results), 0),
-        ("per cent of that which T2 reached", parts_of_bound(results), 0),
+        ("per cent of that which T2 reached (asked: at least 75)", parts_of_bound(results), 0),
     ]
     return [(text, found, digits) for text, values, digits in lines if (found := spread(values)) is not None]
 
@@ -230,7 +243,10 @@ def markdown(results: Results) -> str:
             cell(one, row.quantity.digits) + (f"<br>{note}" if note and one is not None else "")
             for one, note in zip(row.cells, row.notes, strict=True)
         ]
-        table.append([row.quantity.topic, row.text, *cells, *(ratio(one) for one in row.against)])
+        against = [ratio(one) for one in row.against]
+        if row.met is not None:
+            against[0] += f"<br>reached: {verdict(row.met)}"
+        table.append([row.quantity.topic, row.text, *cells, *against])
     pairs = [[text, cell(one, digits)] for text, one, digits in machine_rows(results)]
     lines = [f"# {results.title}", "", f"{results.began}, `{results.command}`. {how(results)}", ""]
     if found:
@@ -255,6 +271,20 @@ def markdown(results: Results) -> str:
         lines += ["## Pair by pair", "", *_grid(*pair_by_pair(results)), ""]
     lines += ["## How each was run", "", *(f"- {one.name}: {one.flags}." for one in results.systems)]
     return "\n".join(lines) + "\n"
+
+
+BEGIN, END = "<!-- compare: from here -->", "<!-- compare: to here -->"
+"""Marks in a file that says more than what was measured."""
+
+
+def written_into(existing: str, text: str) -> str:
+    """`text` in the place between the marks of `existing`, a level of headings lower; without marks, `text` alone."""
+    before, begin, rest = existing.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        return text
+    lowered = "".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines(keepends=True))
+    return f"{before}{BEGIN}\n\n{lowered}\n{END}{after}"
 
 
 def pair_by_pair(results: Results) -> tuple[list[str], list[list[str]]]:

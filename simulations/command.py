@@ -11,6 +11,7 @@
     guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
+    growth [--write FILE]         messages, bytes and signatures of a block and a view change as n grows
 
 Exit code 1 where a property was violated.
 """
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from simulations import coverage, guarantees
+from simulations import coverage, growth, guarantees
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
@@ -70,6 +71,8 @@ def _obey(options: argparse.Namespace) -> int:
             return guarantees.run(options.n, options.write)
         case "coverage":
             return coverage.run(options.write, strict=options.strict)
+        case "growth":
+            return growth.run(options.n, options.write)
         case "bench":
             return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
@@ -111,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--seconds", type=int, default=60, help="simulated seconds of each steady run (default 60)")
     speed.add_argument("--runs", type=int, default=5, help="steady runs, of which the best counts (default 5)")
     speed.add_argument("--strict", action="store_true", help="exit code 1 where a target is missed")
+    larger = commands.add_parser("growth", help="what a block and a view change cost as the cluster grows")
+    larger.add_argument("--write", type=_writable, metavar="FILE.md", help="write the tables instead of printing them")
+    larger.add_argument("--n", type=_sizes, default=growth.SIZES, metavar="4,7,31", help="cluster sizes")
     for command in (replay, swarm):
         command.add_argument("--n", type=_sizes, default=SIZES, metavar="4,7", help="cluster sizes to draw from")
     return parser

@@ -34,23 +34,40 @@ CERTIFICATES_REMEMBERED = 256
 """Verified certificates remembered by content, so that one in many VIEW-CHANGEs is checked once (P29)."""
 
 
+VOTES_REMEMBERED = 4096
+"""Verified votes of certificates, a megabyte or so. Everybody makes certificates of the q votes that he saw first, so
+in a view change nearly as many different ones are reported as there are members, of the same n votes."""
+
+
 class CertificateMemo:
-    """`check_certificate` with a memory of what was valid."""
+    """`check_certificate` with a memory of what was valid. At its bounds the oldest is forgotten and verified again."""
 
     def __init__(self, members: Membership, verify: Verifier) -> None:
         self._members = members
         self._verify = verify
         self._valid: dict[bytes, None] = {}
+        self._votes: dict[tuple[bytes, bytes, bytes], None] = {}  # (public key, message, signature)
 
     def check(self, certificate: Certificate) -> None:
         """Raises Refused(BAD_CERTIFICATE | WRONG_EPOCH)."""
         key = encode(certificate)
         if key in self._valid:
             return
-        check_certificate(certificate, self._members, self._verify)
+        check_certificate(certificate, self._members, self._verify_vote)
         self._valid[key] = None
         if len(self._valid) > CERTIFICATES_REMEMBERED:
             del self._valid[next(iter(self._valid))]
+
+    def _verify_vote(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        vote = public_key, message, signature
+        if vote in self._votes:
+            return True
+        if not self._verify(public_key, message, signature):
+            return False
+        self._votes[vote] = None
+        if len(self._votes) > VOTES_REMEMBERED:
+            del self._votes[next(iter(self._votes))]
+        return True
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import Records, append
 from bftnode.protocol.blocks import open_header
 from bftnode.protocol.certificates import Vote
+from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
@@ -38,6 +39,9 @@ Loss = Callable[[int, int, Kind, int, int], bool]
 class Stage:
     """Nodes of n members; all up, nothing submitted yet. Pipelining starts with the second envelope that waits."""
 
+    honest: type[Node] = Node
+    """What a node is that is no liar."""
+
     def __init__(
         self,
         n: int = 4,
@@ -49,11 +53,12 @@ class Stage:
         parameters: Parameters | None = None,
         timing: Timing = QUICK,
         remember: int = 0,
+        real_signatures: bool = False,
     ) -> None:
         liars = liars or {}
         self.world = World(seed, remember=remember)
         self.network = Network(self.world)
-        self.keyring = Keyring(n, CLIENTS)
+        self.keyring = Keyring(n, CLIENTS, real=real_signatures)
         self.timing = timing
         parameters = parameters or Parameters(block_transactions_max=1, checkpoint_interval=4)
         self.members = Membership(CHAIN, 0, self.keyring.members, parameters)
@@ -64,7 +69,7 @@ class Stage:
         self.twins: list[Node] = []  # the second of each, at the places from n on
         self._nonces = [0] * CLIENTS
         for member in range(n):
-            node = self._node(Liar if member in liars or member in twins else Node, member, member)
+            node = self._node(Liar if member in liars or member in twins else self.honest, member, member)
             if isinstance(node, Liar) and member in liars:
                 node.misbehave(liars[member], self.world.random(f"liar {member}"))
             self.nodes.append(node)
@@ -82,13 +87,20 @@ class Stage:
             self.judge,
             self.members,
             member,
-            self.keyring.member_signer(member),
-            self.keyring.verify,
+            self.signer_of(member),
+            self.verifier_of(member),
             self.envelopes,
             Disk(self.members, self._executor),
             self.timing,
             place=place,
         )
+
+    def signer_of(self, member: int) -> Signer:
+        return self.keyring.member_signer(member)
+
+    def verifier_of(self, _member: int) -> Verifier:
+        """What its replica verifies with."""
+        return self.keyring.verify
 
     def _twin(self, member: int, place: int) -> Node:
         """A second copy of a member; both say what they say under common numbers."""

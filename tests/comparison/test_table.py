@@ -1,7 +1,18 @@
 """The table: medians, ends, ratios of neighbours, and nothing that was not measured."""
 
 from comparison.results import Spread, Turn, ratios, spread
-from comparison.table import bounds, cell, markdown, pair_by_pair, parts_of_bound, ratio, rows
+from comparison.table import (
+    BEGIN,
+    END,
+    bounds,
+    cell,
+    markdown,
+    pair_by_pair,
+    parts_of_bound,
+    ratio,
+    rows,
+    written_into,
+)
 from tests.comparison.made import ETCD_OF_4, calibration, results, theirs
 
 
@@ -25,14 +36,14 @@ def test_a_machine_that_swings_does_not_swing_the_ratio() -> None:
     line = line_of(markdown(results()), "callers' own")
     assert "30,000 (20,000 to 40,000)<br>1,024 callers" in line
     assert "3,750 (2,500 to 5,000)<br>512 callers" in line
-    assert line.endswith("| 8.00 x |")
+    assert line.endswith("| 8.00 x<br>reached: NO |")
 
 
-def test_each_alone_is_compared_with_the_same_callers_and_with_saturation() -> None:
-    """The second is the target; the first is the same load."""
-    alone, saturated = [row for row in rows(results()) if row.quantity.ours == "T2"][:2]
+def test_each_alone_is_compared_with_the_puts_of_its_own_neighbour() -> None:
+    """Both saturated; and beside it how much of what signatures allow was reached."""
+    alone = next(row for row in rows(results()) if row.quantity.topic == "T2")
     assert alone.against == (Spread(1.25, 1.25, 1.25),)
-    assert saturated.against == (Spread(1.0, 1.0, 1.0),)
+    assert alone.notes == ("64 callers", "64 callers")
 
 
 def test_the_bound_of_signatures() -> None:
@@ -72,7 +83,7 @@ def test_a_second_other_has_columns_of_its_own() -> None:
     made.pairs[0].turns[ETCD_OF_4.name] = theirs(0.5, ETCD_OF_4.name)
     made.pairs[1].turns[ETCD_OF_4.name] = Turn(ETCD_OF_4.name, calibration(1.0))
     text = markdown(made)
-    assert line_of(text, "callers' own").endswith("| 8.00 x | 16.0 x |")
+    assert line_of(text, "callers' own").endswith("| 8.00 x<br>reached: NO | 16.0 x |")
     assert "bftnode / etcd of 4" in text
     assert {len(line.split(" | ")) for line in text.splitlines() if line.startswith("| ")} <= {2, 7, 22}
 
@@ -83,3 +94,22 @@ def test_words_for_numbers() -> None:
     assert cell(Spread(1234.5, 1234.5, 1234.5), 1) == "1,234.5"
     assert cell(Spread(2.0, 1.0, 3.0), 2) == "2.00 (1.00 to 3.00)"
     assert ratio(Spread(3.456, 12.34, 123.4)) == "3.46 x (12.3 to 123)"
+
+
+def test_what_is_asked_of_a_ratio_is_said_with_its_verdict() -> None:
+    """Eight times is not ten; sixteen is; a wait of five times is more than twice."""
+    text = markdown(results())
+    assert line_of(text, "callers' own (more is better, asked: at least 10 x)").endswith("8.00 x<br>reached: NO |")
+    assert line_of(text, "single operations").endswith("16.0 x<br>reached: yes |")
+    assert line_of(text, "(less is better, asked: at most 2 x)").endswith("5.00 x<br>reached: NO |")
+    met = {row.quantity.topic: row.met for row in rows(results()) if row.quantity.topic}
+    assert met == {"T1": False, "T2": True, "T3": False, "T4": None, "T5": False, "Memory": None}
+
+
+def test_what_is_written_takes_the_place_of_what_was_and_of_nothing_else() -> None:
+    """Between the marks, below the file's own heading; a file without marks, or with one, is the table's alone."""
+    page = f"# Benchmarks\n\nby hand\n\n{BEGIN}\nold\n{END}\n\n## More\n"
+    new = written_into(page, "# A beside B\n\nfigures\n")
+    assert new == f"# Benchmarks\n\nby hand\n\n{BEGIN}\n\n## A beside B\n\nfigures\n\n{END}\n\n## More\n"
+    assert written_into(new, "# A beside B\n\nfigures\n") == new
+    assert written_into("", "# A\n") == written_into(f"{BEGIN} old", "# A\n") == "# A\n"
