@@ -174,12 +174,14 @@ class Synchroniser:
             self._checkpoints.repeat()
             self._settle_wanted()
             self._take_in()
-        for member in [key for key, fetch in self._fetches.items() if now_ms >= fetch.deadline_ms]:
-            fetch = self._fetches.pop(member)
+        late = {key: fetch for key, fetch in self._fetches.items() if now_ms >= fetch.deadline_ms}
+        for member, fetch in late.items():
+            del self._fetches[member]
             if fetch.owed:
                 self._voice.note("fetch_timeout", {"member": member, "first": fetch.first})
                 self._shun(member)
-                self._fetch_more(ahead=1)
+        if any(fetch.owed for fetch in late.values()):
+            self._fetch_more(ahead=1)
         for block in [key for key, wanted in self._wanted.items() if now_ms >= wanted.deadline_ms]:
             self._ask_for(block)
         relay = self._relay_due_ms()
@@ -256,6 +258,8 @@ class Synchroniser:
         """Somebody is known to have committed `height`: fetch what can be had of it and is not on its way."""
         if height <= self._chain.height:
             return
+        for member in [key for key, fetch in self._fetches.items() if not fetch.owed]:
+            del self._fetches[member]  # it may have had nothing then; what it sends all the same is taken
         if not self._fetches:
             trusted, shunned = self._sources(self._chain.height + 1)
             self._fetch_from(trusted or shunned)

@@ -313,6 +313,20 @@ def test_after_a_long_run_there_is_likely_more(monkeypatch: pytest.MonkeyPatch) 
     assert not [note for note in talk.notes if note.name == "fetch_timeout"]
 
 
+def test_what_nobody_owes_keeps_nobody_from_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its source had nothing then, and says nothing; when a STATUS says that there is more, it is asked for at once."""
+    talk, blocks, said = far_behind(monkeypatch, height=RUN)
+    assert asked_for(said) == [(0, 11, 20)]
+    blocks += [talk.block(blocks)]
+    for _ in range(RUN - 1):
+        blocks.append(talk.block(blocks))
+    assert asked_for(talk.status(2, committed=20)) == [(2, 11, 20)]
+    give(talk, 0, blocks, 11, 20)
+    assert talk.height == 20
+    give(talk, 2, blocks, 11, 20)
+    assert not talk.refusals()
+
+
 @pytest.mark.covers("A18")
 def test_who_asks_without_end_is_served_so_many_runs_in_a_while() -> None:
     """The next one waits for its next STATUS; then it is given."""
