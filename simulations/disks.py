@@ -16,11 +16,12 @@ from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Packed, genesis_block, pack_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decode
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.results import TransactionResult
-from bftnode.replica.effects import AppendBlock, DropBlocks, Effect, Persist, StoreBlock
+from bftnode.replica.effects import AppendBlock, DropBlocks, Effect, KeepCheckpoint, Persist, StoreBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
 from simulations.damage import Damaged, Place, Seals, bytes_of, flipped, torn, with_bytes
@@ -87,11 +88,12 @@ class Disk:
         self._run_blocks_max = run_blocks_max
         self.journal: dict[str, bytes] = {}
         self.stored: dict[bytes, Block] = {}
+        self.checkpoints: dict[int, Cosigned] = {}  # by size; neither damaged nor put back
         self.log: list[tuple[Block, Certificate | None]] = []
         self._state = MapState()
         self._digest = NO_STATE
         self._frontier = Frontier()
-        self._behind: list[Persist | StoreBlock | DropBlocks] = []
+        self._behind: list[Persist | StoreBlock | DropBlocks | KeepCheckpoint] = []
         self._ahead: list[_Before] = []  # one for each block of the log that is not durable yet
         self._seals = Seals()
         self._tear: Random | None = None
@@ -104,7 +106,7 @@ class Disk:
         self._behind, self._ahead = [], []
         self._seals, self._tear, self.full, self.torn = Seals(), None, False, False
         self.journal = {}
-        self.stored = {}
+        self.stored, self.checkpoints = {}, {}
         self.log = [(genesis_block(self._members.chain_id), None)]
         self._state, self._frontier = MapState(), Frontier()
         changes = self._executor.initial_state()
@@ -138,7 +140,7 @@ class Disk:
         committed: list[Committed] = []
         for effect in effects:
             match effect:
-                case Persist() | StoreBlock() | DropBlocks():
+                case Persist() | StoreBlock() | DropBlocks() | KeepCheckpoint():
                     self._behind.append(effect)
                 case AppendBlock():
                     committed.append(self._execute(effect))
@@ -160,6 +162,8 @@ class Disk:
                 case DropBlocks():
                     for block in effect.hashes:
                         self.stored.pop(block, None)
+                case KeepCheckpoint():
+                    self.checkpoints[effect.cosigned.log_size] = effect.cosigned
                 case _:
                     assert_never(effect)
         if self._tear is not None and (self._behind or self._ahead):
@@ -361,6 +365,8 @@ class Disk:
                 case DropBlocks():
                     for block in effect.hashes:
                         self._seals.rewritten(_stored_place(block))
+                case KeepCheckpoint():
+                    pass
                 case _:
                     assert_never(effect)
 

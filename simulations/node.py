@@ -22,6 +22,7 @@ from bftnode.replica.effects import (
     Broadcast,
     DropBlocks,
     Effect,
+    KeepCheckpoint,
     Note,
     Persist,
     ReadBlock,
@@ -40,9 +41,9 @@ from simulations.world import WALL_MS, Violation, World
 BEHIND_MS_MAX = 20
 
 # Looked up by type, ten thousand times a second: what comes in which step of a turn (effects.py).
-_DECIDED = frozenset({AppendBlock, DropBlocks})
+_DECIDED = frozenset({AppendBlock, DropBlocks, KeepCheckpoint})
 _READS = frozenset({ReadRun, ReadBlock})
-_CARRIED_OUT_BEFORE = frozenset({Persist, StoreBlock, Send, Broadcast, AppendBlock, DropBlocks})
+_CARRIED_OUT_BEFORE = frozenset({Persist, StoreBlock, Send, Broadcast, AppendBlock, DropBlocks, KeepCheckpoint})
 
 DISK_RETRY_MS = 250
 """How often a node tries again to write where the disk is full."""

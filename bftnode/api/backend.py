@@ -69,6 +69,18 @@ class Backend(Protocol):
     async def receipt(self, index: int) -> Receipt:
         """The proof of an entry. Raises Refused(NOT_FOUND), also before a certificate covers it."""
 
+    async def checkpoint(self, size: int | None, timeout_s: float) -> bytes:
+        """The smallest cosigned checkpoint of at least `size` entries, or the largest, as a signed note.
+
+        Raises Refused(NOT_FOUND) when there is none in time.
+        """
+
+    async def inclusion(self, index: int, size: int) -> Sequence[bytes]:
+        """The path from an entry to the root of the log of `size` entries. Raises Refused(NOT_FOUND)."""
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        """The proof that one size of the log is the beginning of another. Raises Refused(NOT_FOUND)."""
+
     async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
         """(header, payload, certificate) of a committed block. Raises Refused(NOT_FOUND)."""
 

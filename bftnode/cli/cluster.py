@@ -14,6 +14,7 @@ from bftnode.cli.errors import USAGE, CommandFailed
 from bftnode.cli.options import DIRECTORY, FILE, json_option
 from bftnode.cli.output import note
 from bftnode.client.client import Client, open_client
+from bftnode.client.growth import FileMemory
 from bftnode.client.nonces import FileNonces
 from bftnode.client.options import Options
 from bftnode.node.home import Home, load_genesis, named_home
@@ -79,7 +80,13 @@ class Access:
         settings = options or Options(timeout_s=self.timeout_s)
 
         async def main() -> T:
-            async with open_client(genesis, seed, next_nonce=KeyNonces(key_path), options=settings) as client:
+            async with open_client(
+                genesis,
+                seed,
+                next_nonce=KeyNonces(key_path),
+                options=settings,
+                memory=FileMemory(key_path.with_suffix(".checkpoint")),
+            ) as client:
                 return await work(client)
 
         return trio.run(main)

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import trio
 
 from bftnode.client.batch import Batch, Call, Gathering, envelopes_of
+from bftnode.client.growth import Growth, LogMemory, SignedCheckpoint
 from bftnode.client.link import Link, MemberStatus
 from bftnode.client.nonces import NonceSource
 from bftnode.client.operations import BARRIER, BARRIER_CODES
@@ -56,14 +57,21 @@ def signatory(seed: bytes, nonces: NonceSource) -> Signatory:
 
 @asynccontextmanager
 async def open_client(
-    genesis: Genesis, seed: bytes, *, next_nonce: NonceSource, options: Options | None = None
+    genesis: Genesis,
+    seed: bytes,
+    *,
+    next_nonce: NonceSource,
+    options: Options | None = None,
+    memory: LogMemory | None = None,
 ) -> AsyncIterator["Client"]:
     """A client that connects in the background; closing it abandons what is outstanding.
 
-    Takes `next_nonce` over and closes it. Raises Refused(CONFIGURATION | AUTH_WEAK_KEY) for a bad genesis.
+    Takes `next_nonce` over and closes it. With a `memory` it refuses, in all its lives, a log that does not extend the
+    largest checkpoint that it has verified: every call then raises Refused(INTEGRITY). Raises Refused(CONFIGURATION |
+    AUTH_WEAK_KEY) for a bad genesis, Refused(INTEGRITY) for the memory of another cluster.
     """
     failure: Exception | None = None
-    client = Client(genesis, seed, next_nonce, options or Options())
+    client = Client(genesis, seed, next_nonce, options or Options(), memory)
     try:
         async with trio.open_nursery() as nursery:
             client.start(nursery)
@@ -82,7 +90,14 @@ async def open_client(
 class Client:
     """Made by `open_client`. All methods may be used by many tasks at once."""
 
-    def __init__(self, genesis: Genesis, seed: bytes, next_nonce: NonceSource, options: Options) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        seed: bytes,
+        next_nonce: NonceSource,
+        options: Options,
+        memory: LogMemory | None = None,
+    ) -> None:
         sign = signer(seed)
         self.members = genesis.membership()
         self.public_key = public_key_of(seed)
@@ -93,7 +108,8 @@ class Client:
             Link(number, member, self._session, sign, options, self._settled, self._changed_now)
             for number, member in enumerate(genesis.members)
         ]
-        self._reads = Reads(self._links, self._session, options)
+        self._reads = Reads(self._links, self._session, options, Growth(genesis.policy(), memory))
+        self._grows = memory is None  # whether the log was seen to extend what was verified in an earlier life
         self._waiters: dict[bytes, list[Callable[[Outcome], None]]] = {}
         self._room = trio.Semaphore(options.outstanding_max)
         self._changed = trio.Event()
@@ -286,6 +302,26 @@ class Client:
             return await self._reads.receipt(log_index)
         raise Refused(Reason.NOT_READY, "no member answered in time")
 
+    async def checkpoint(
+        self, size: int | None = None, *, wait_s: float = 0.0, timeout_s: float | None = None
+    ) -> SignedCheckpoint:
+        """The smallest cosigned checkpoint of at least `size` entries, or the largest; the largest is remembered.
+
+        Raises Refused(NOT_FOUND) when no member has one in `wait_s`, Refused(NOT_READY | INTEGRITY).
+        """
+        with trio.move_on_after(self._timeout(timeout_s)):
+            await self._until_ready()
+            return await self._reads.checkpoint(size, wait_s)
+        raise Refused(Reason.NOT_READY, "no member answered in time")
+
+    async def standard_receipt(self, log_index: int, *, wait_s: float = 5.0, timeout_s: float | None = None) -> bytes:
+        """The .tlog-proof of an entry (C2SP tlog-proof), with the entry in it: checked, and once a checkpoint covers
+        it, which takes a second or two. Raises as `checkpoint`."""
+        with trio.move_on_after(self._timeout(timeout_s)):
+            await self._until_ready()
+            return await self._reads.standard_receipt(log_index, wait_s)
+        raise Refused(Reason.NOT_READY, "no member answered in time")
+
     async def block(self, seq: int, member: int | None = None, timeout_s: float | None = None) -> BlockValue:
         """A committed block, unchecked: see `Reads.block`. Raises Refused."""
         with trio.move_on_after(self._timeout(timeout_s)):
@@ -473,6 +509,9 @@ class Client:
             enough = connected >= self.members.quorum
             waited = trio.current_time() - self._opened_at >= self._options.quorum_grace_s
             if enough or (waited and connected >= self.members.some_correct):
+                if not self._grows:
+                    await self._reads.check_growth()
+                    self._grows = True
                 self._nonces.skip_to(self._session.highest_nonce())
                 self._ready = True
                 return

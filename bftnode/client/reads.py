@@ -3,20 +3,25 @@
 What is proven by itself (an entry with its receipt) is taken from any member; what is not is compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import trio
 
+from bftnode.client.growth import Growth, SignedCheckpoint
 from bftnode.client.link import Link
 from bftnode.client.options import Options
 from bftnode.client.session import Session
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol import ed25519
+from bftnode.protocol.blocks import open_header
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.merkle import leaf_hash
 from bftnode.protocol.receipts import Receipt, check_receipt
+from bftnode.protocol.tlog.proofs import Proof, check_included, write_proof
 
 Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _PASSING = frozenset((Reason.NOT_READY, Reason.BUSY, Reason.CONN_LOST))
 """A member that refuses a read for one of these may answer it later."""
@@ -46,8 +51,9 @@ class LogPage(NamedTuple):
 class Reads:
     """Questions to members over their links."""
 
-    def __init__(self, links: Sequence[Link], session: Session, options: Options) -> None:
+    def __init__(self, links: Sequence[Link], session: Session, options: Options, growth: Growth) -> None:
         self._links = links
+        self.growth = growth
         self._session = session
         self._options = options
         self._members = session.members
@@ -150,22 +156,105 @@ class Reads:
         raise Refused(Reason.NOT_READY, f"fewer than {need} members agree on the log from {first} on")
 
     async def receipt(self, log_index: int) -> ProvenEntry:
-        """From the first member whose proof holds. Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY)."""
+        """From the first member whose proof holds, in a log that extends, or is extended by, what was verified before.
+
+        Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY).
+        """
+
+        async def work(link: Link) -> ProvenEntry:
+            entry = await self._entry(link, log_index)
+            answer = await self._ask(link, lambda number: cm.GetReceipt(number, log_index), cm.ReceiptValue)
+            if answer.receipt.index != log_index:
+                raise Refused(Reason.NOT_FOUND, f"no entry {log_index}")
+            check_receipt(answer.receipt, entry.envelope, self._members, ed25519.verify)
+            header = open_header(answer.receipt.header)
+            await self._grown(header.log_size, header.log_root)
+            return ProvenEntry(entry, answer.receipt)
+
+        return await self._first(work)
+
+    async def checkpoint(self, size: int | None, wait_s: float) -> SignedCheckpoint:
+        """The smallest cosigned checkpoint of at least `size` entries, or the largest, of the first member whose holds.
+
+        It is remembered if it is the largest so far. Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY | NOTE_*).
+        """
+        return await self._first(lambda link: self._checkpoint(link, size, wait_s), wait_s)
+
+    async def standard_receipt(self, log_index: int, wait_s: float) -> bytes:
+        """A .tlog-proof with the entry in it, once a checkpoint covers it. Raises as `checkpoint`."""
+
+        async def work(link: Link) -> bytes:
+            signed = await self._checkpoint(link, log_index + 1, wait_s)
+            entry = await self._entry(link, log_index)
+            size = signed.checkpoint.size
+            answer = await self._ask(link, lambda number: cm.GetInclusion(number, log_index, size), cm.ProofValue)
+            proof = Proof(log_index, answer.path, signed.note, entry.envelope)
+            check_included(proof, leaf_hash(entry.envelope), signed.checkpoint)
+            return write_proof(proof)
+
+        return await self._first(work, wait_s)
+
+    async def _checkpoint(self, link: Link, size: int | None, wait_s: float) -> SignedCheckpoint:
+        wait_ms = min(int(wait_s * 1000), cm.QUERY_WAIT_MS_MAX)
+        answer = await self._ask(link, lambda number: cm.GetCheckpoint(number, size, wait_ms), cm.CheckpointValue)
+        signed = self.growth.open(answer.note)
+        if size is not None and signed.checkpoint.size < size:
+            raise Refused(
+                Reason.NOT_FOUND, f"a checkpoint of {signed.checkpoint.size} entries where {size} were asked for"
+            )
+        await self._grown(signed.checkpoint.size, signed.checkpoint.root)
+        self.growth.remember(signed)
+        return signed
+
+    async def _grown(self, size: int, root: bytes) -> None:
+        """A head that a quorum signed is of the log that was verified before: any one member can prove it.
+
+        Raises Refused(INTEGRITY) where none does.
+        """
+        sizes = self.growth.needs_proof(size, root)
+        if sizes is None:
+            return
+
+        async def work(link: Link) -> None:
+            answer = await self._ask(link, lambda number: cm.GetConsistency(number, *sizes), cm.ProofValue)
+            self.growth.check(size, root, answer.path)
+
+        try:
+            await self._first(work)
+        except Refused as refused:
+            detail = f"the log that is shown ({size} entries) is not proved to be the one that was verified before"
+            raise Refused(Reason.INTEGRITY, f"{detail}: {refused.detail}") from None
+
+    async def check_growth(self) -> None:
+        """What the members show now extends what was verified in an earlier life. Raises Refused(INTEGRITY)."""
+        known = self.growth.largest
+        try:
+            latest = await self.checkpoint(None, 0.0)
+        except Refused as refused:
+            if known is None and refused.reason is not Reason.INTEGRITY:
+                return  # there is none yet
+            raise Refused(Reason.INTEGRITY, refused.detail) from None
+        if known is not None and latest.checkpoint.size < known.checkpoint.size:
+            # A member that is behind; somebody must know the one that was verified.
+            await self.checkpoint(known.checkpoint.size, 0.0)
+
+    async def _entry(self, link: Link, log_index: int) -> cm.Entry:
+        page = await self._ask(link, lambda number: cm.GetEntries(number, log_index, 1), cm.Entries)
+        if len(page.entries) != 1 or page.entries[0].index != log_index:
+            raise Refused(Reason.NOT_FOUND, f"no entry {log_index}")
+        return page.entries[0]
+
+    async def _first(self, work: Callable[[Link], Awaitable[T]], wait_s: float = 0.0) -> T:
+        """What the first member gives for which `work` succeeds; why the last one failed."""
         last = Refused(Reason.NOT_READY, "no member is connected")
         for link in self.connected():
             try:
-                with trio.fail_after(self._options.read_wait_s):
-                    page = await self._ask(link, lambda number: cm.GetEntries(number, log_index, 1), cm.Entries)
-                    answer = await self._ask(link, lambda number: cm.GetReceipt(number, log_index), cm.ReceiptValue)
-                if len(page.entries) != 1 or page.entries[0].index != log_index or answer.receipt.index != log_index:
-                    raise Refused(Reason.NOT_FOUND, f"no entry {log_index}")
-                check_receipt(answer.receipt, page.entries[0].envelope, self._members, ed25519.verify)
+                with trio.fail_after(self._options.read_wait_s + wait_s):
+                    return await work(link)
             except Refused as refused:
                 last = refused
             except trio.TooSlowError:
                 last = Refused(Reason.NOT_READY, f"member {link.number} does not answer")
-            else:
-                return ProvenEntry(page.entries[0], answer.receipt)
         raise last
 
     async def block(self, seq: int, member: int | None) -> cm.BlockValue:

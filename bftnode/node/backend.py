@@ -4,7 +4,7 @@ Answers about a transaction go to everyone who submitted it here or waits for it
 resubmission (docs/protocol.md, "Transactions"); what is older than its nonce's window is FORGOTTEN.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -33,6 +33,7 @@ from bftnode.protocol.client_messages import (
     Unknown,
 )
 from bftnode.protocol.codec import encode
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.protocol.receipts import Receipt
@@ -85,6 +86,8 @@ class NodeBackend:
         self._waiting: dict[bytes, list[Subscriber]] = {}
         self._of: dict[Subscriber, set[bytes]] = {}
         self._grown = trio.Event()
+        self._cosigned = trio.Event()  # a checkpoint was written
+        self._keys = genesis.checkpoint_keys()
         self._in_custody: dict[bytes, None] = {}  # taken since ACKs were sent last
         self._taken = trio.Event()
         self.notes = Notes()
@@ -269,6 +272,41 @@ class NodeBackend:
             raise Refused(Reason.NOT_FOUND, f"no certified block holds entry {index} yet")
         return receipt
 
+    async def checkpoint(self, size: int | None, timeout_s: float) -> bytes:
+        """Raises Refused(NOT_FOUND)."""
+        found: Cosigned | None = None
+        with trio.move_on_after(timeout_s):
+            while True:
+                grown = self._cosigned
+                with trio.CancelScope(shield=True):
+                    found = await trio.to_thread.run_sync(self._storage.checkpoint, size)
+                if found is not None:
+                    break
+                await grown.wait()
+        if found is None:
+            detail = (
+                "no checkpoint is cosigned yet" if size is None else f"no checkpoint of {size} entries is cosigned yet"
+            )
+            raise Refused(Reason.NOT_FOUND, detail)
+        return self._keys.note(found)
+
+    async def inclusion(self, index: int, size: int) -> Sequence[bytes]:
+        """Raises Refused(NOT_FOUND)."""
+        return await self._proof(self._storage.inclusion, index, size)
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        """Raises Refused(NOT_FOUND)."""
+        return await self._proof(self._storage.consistency, old, new)
+
+    @staticmethod
+    async def _proof(read: Callable[[int, int], tuple[bytes, ...] | None], a: int, b: int) -> tuple[bytes, ...]:
+        path = await trio.to_thread.run_sync(read, a, b)
+        if path is None:
+            raise Refused(
+                Reason.NOT_FOUND, "the log is not written so far here, or the numbers are the wrong way round"
+            )
+        return path
+
     async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
         """Raises Refused(NOT_FOUND)."""
         assert self._driver is not None, "introduced"
@@ -399,6 +437,11 @@ class NodeBackend:
 
     def accused(self, accusation: Accuse) -> None:
         self.notes.say(Note("accusation", {"culprit": accusation.culprit, "proved": accusation.proved}))
+
+    def checkpointed(self) -> None:
+        """A cosigned checkpoint is written."""
+        self._cosigned.set()
+        self._cosigned = trio.Event()
 
     def disk_full(self, full: bool) -> None:
         """Whoever waits is not told: the outcome comes when there is room again."""

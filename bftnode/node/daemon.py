@@ -30,8 +30,8 @@ from bftnode.node.backend import NodeBackend
 from bftnode.node.config import NodeConfig, host_and_port, load_config
 from bftnode.node.driver import Driver, Mouth, clock
 from bftnode.node.envelopes import Envelopes
-from bftnode.node.home import Home
-from bftnode.node.identity import Identity
+from bftnode.node.home import Home, my_index
+from bftnode.node.identity import Identity, checkpoint_signer
 from bftnode.node.inbox import Inbox
 from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
@@ -77,7 +77,7 @@ def main(home: Home, config: NodeConfig, mask: Mask | None = None) -> int:
             Reason.CONFIGURATION,
             f"{home.secrets_path}: this key is not a member of {home.genesis_path}: use the genesis that contains it",
         )
-    me = membership.public_keys.index(identity.public_key)
+    me = my_index(genesis, identity)
     name = genesis.members[me].name
     if config.node.name is not None and config.node.name != name:
         raise Refused(Reason.CONFIGURATION, f"node.name is {config.node.name!r}; the genesis calls this key {name!r}")
@@ -172,6 +172,7 @@ class Daemon:
             recovered,
             clock(),
             config.replica_timing(),
+            checkpoint_signer(self._identity, self._genesis.checkpoint_keys(), me),
         )
         own = self._genesis.members[me]
         network = PeerNetwork(

@@ -28,6 +28,7 @@ from bftnode.replica.effects import (
     Broadcast,
     DropBlocks,
     Effect,
+    KeepCheckpoint,
     Note,
     Persist,
     ReadBlock,
@@ -76,6 +77,8 @@ class Ears(Protocol):
     def noted(self, note: Note) -> None: ...
 
     def accused(self, accusation: Accuse) -> None: ...
+
+    def checkpointed(self) -> None: ...
 
     def disk_full(self, full: bool) -> None: ...
 
@@ -221,6 +224,8 @@ class Driver:
                     drops.extend(effect.hashes)
                 case AppendBlock():
                     appends.append(effect)
+                case KeepCheckpoint():
+                    self._behind.checkpoints.append(effect.cosigned)
                 case Send() | Broadcast():
                     out.append(effect)
                 case Answer():
@@ -281,7 +286,9 @@ class Driver:
 
     def _is_settled(self) -> bool:
         behind = self._behind
-        return not self._storage.unwritten and not (behind.journal or behind.blocks or behind.drops)
+        return not self._storage.unwritten and not (
+            behind.journal or behind.blocks or behind.drops or behind.checkpoints
+        )
 
     async def _write_behind(self) -> None:
         """Everything so far is durable when it returns. Waits for room on the disk as long as it takes."""
@@ -303,6 +310,8 @@ class Driver:
                 self.disk_full = False
                 self._ears.noted(Note("disk_writable_again", {}))
                 self._ears.disk_full(False)
+            if self._behind.checkpoints:
+                self._ears.checkpointed()
             self._behind = Turn()
             self._behind_until = None
             self._let_go()

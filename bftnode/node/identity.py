@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from bftnode.protocol.ed25519 import public_key_of
+from bftnode.protocol.cosigning import CheckpointKeys, CheckpointSigner
+from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.tlog.cosignatures import ED25519, ML_DSA_44
 
 SIGNING_KEY = "signing.key"
 LOG_KEY = "log.key"
@@ -107,6 +109,14 @@ def load_identity(secrets_dir: Path) -> Identity:
         certificate_path,
         key_path,
     )
+
+
+def checkpoint_signer(identity: Identity, keys: CheckpointKeys, member: int) -> CheckpointSigner:
+    """What this member signs checkpoints with: its keys are those of `keys`, which comes from the genesis."""
+    log = signer(identity.log_seed)
+    ml_dsa = MLDSA44PrivateKey.from_seed_bytes(identity.ml_dsa_seed)
+    signers = {ED25519: log, ML_DSA_44: ml_dsa.sign}
+    return CheckpointSigner(keys, member, log, tuple(signers[key.kind] for key in keys.cosigning_keys[member]))
 
 
 def create_client_key(path: Path) -> bytes:

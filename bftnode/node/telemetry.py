@@ -24,8 +24,10 @@ NOTICE_KEYS_MAX = 1024
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-LOUD = frozenset({"fork_detected", "state_diverged", "quarantined", "disk_full"})
-QUIET = frozenset({"checkpoint_stable"})
+LOUD = frozenset(
+    {"fork_detected", "state_diverged", "quarantined", "disk_full", "cosigned_otherwise", "cosigned_another_log"}
+)
+QUIET = frozenset({"checkpoint_stable", "checkpoint_cosigned"})
 
 
 class LineWriter:

@@ -26,6 +26,8 @@ from bftnode.protocol.codec import Byte, Hash32, MemberIndex, PublicKey, Signatu
 from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.receipts import Receipt
+from bftnode.protocol.tlog.notes import NOTE_BYTES_MAX
+from bftnode.protocol.tlog.proofs import PATH_MAX
 from bftnode.protocol.transactions import ID_DOMAIN, transaction_id
 
 VERSION = 1
@@ -157,6 +159,30 @@ class Ping(Wire, frozen=True, tag=17):
     """Keeps an idle connection; the answer tells the height."""
 
     request: UInt
+
+
+class GetCheckpoint(Wire, frozen=True, tag=18):
+    """The smallest cosigned checkpoint of at least `size` entries (None: the largest), or NOT_FOUND after `wait_ms`."""
+
+    request: UInt
+    size: UInt | None
+    wait_ms: Annotated[int, Meta(ge=0, le=QUERY_WAIT_MS_MAX)]
+
+
+class GetInclusion(Wire, frozen=True, tag=19):
+    """That entry `index` is in the log of `size` entries."""
+
+    request: UInt
+    index: UInt
+    size: UInt
+
+
+class GetConsistency(Wire, frozen=True, tag=20):
+    """That the log of `old` entries is the beginning of the log of `new`."""
+
+    request: UInt
+    old: UInt
+    new: UInt
 
 
 # Answers about transactions.
@@ -309,14 +335,42 @@ class Pong(Wire, frozen=True, tag=46):
     height: UInt
 
 
-Request = Submit | Wait | Query | GetEntries | GetReceipt | GetBlock | GetStatus | Ping
+class CheckpointValue(Wire, frozen=True, tag=47):
+    """A signed checkpoint (C2SP tlog-checkpoint), cosigned by a quorum of members."""
+
+    request: UInt
+    note: Annotated[bytes, Meta(max_length=NOTE_BYTES_MAX)]
+
+
+class ProofValue(Wire, frozen=True, tag=48):
+    """The hashes of an inclusion or consistency proof (RFC 6962), as asked for."""
+
+    request: UInt
+    path: Annotated[tuple[Hash32, ...], Meta(max_length=2 * PATH_MAX)]
+
+
+Request = (
+    Submit
+    | Wait
+    | Query
+    | GetEntries
+    | GetReceipt
+    | GetBlock
+    | GetStatus
+    | Ping
+    | GetCheckpoint
+    | GetInclusion
+    | GetConsistency
+)
 ClientMessage = Auth | Request
 TransactionAnswer = Ack | Nack | Reject | Result | Forgotten | Unknown
-NumberedAnswer = QueryValue | Entries | ReceiptValue | BlockValue | StatusValue | Refusal | Pong
+NumberedAnswer = (
+    QueryValue | Entries | ReceiptValue | BlockValue | StatusValue | Refusal | Pong | CheckpointValue | ProofValue
+)
 ServerMessage = Hello | Ready | Error | TransactionAnswer | NumberedAnswer
 
-REQUEST_TAGS = frozenset(range(10, 18))
-_SERVER_TAGS = frozenset((1, 3, 4, *range(30, 36), *range(40, 47)))
+REQUEST_TAGS = frozenset(range(10, 21))
+_SERVER_TAGS = frozenset((1, 3, 4, *range(30, 36), *range(40, 49)))
 
 open_auth: Callable[[bytes], Auth] = decoder_of(Auth, GREETING_BYTES_MAX)
 """The AUTH in a frame. Raises Refused(CODEC_*)."""

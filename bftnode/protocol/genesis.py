@@ -18,9 +18,11 @@ import msgspec
 from msgspec import Meta
 
 from bftnode.protocol.codec import UInt, encode
+from bftnode.protocol.cosigning import CheckpointKeys
 from bftnode.protocol.ed25519 import check_public_key
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership, Parameters
+from bftnode.protocol.tlog.policy import MemberKeys, Policy, cluster_policy
 
 GENESIS_DOMAIN = b"bftnode/v1/genesis\x00"
 GENESIS_BYTES_MAX = 1024 * 1024
@@ -100,6 +102,27 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         keys = tuple(bytes.fromhex(member.public_key) for member in self.members)
         parameters = Parameters(**msgspec.structs.asdict(self.parameters))
         return Membership(self.chain_id(), 0, keys, parameters)
+
+    def member_keys(self) -> list[MemberKeys]:
+        """Everybody's public keys as a policy names them."""
+        ed25519 = "ed25519" in self.cosignatures
+        return [
+            MemberKeys(
+                member.name,
+                bytes.fromhex(member.public_key),
+                bytes.fromhex(member.log_key),
+                bytes.fromhex(member.log_key) if ed25519 else None,
+                bytes.fromhex(member.ml_dsa_key) if member.ml_dsa_key else None,
+            )
+            for member in self.members
+        ]
+
+    def checkpoint_keys(self) -> CheckpointKeys:
+        return CheckpointKeys(self.chain_id(), self.member_keys())
+
+    def policy(self) -> Policy:
+        """The cluster as a policy: what a stranger needs besides a receipt."""
+        return cluster_policy(self.chain_id(), self.member_keys())
 
     def administrator_keys(self) -> tuple[bytes, ...]:
         return tuple(bytes.fromhex(key) for key in self.administrators)

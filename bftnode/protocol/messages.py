@@ -14,6 +14,7 @@ from bftnode.protocol import limits, quorums
 from bftnode.protocol.blocks import HEADER_BYTES_MAX, Packed
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
 from bftnode.protocol.codec import Hash32, UInt, Wire, decoder_of
+from bftnode.protocol.cosigning import CosignatureValues
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
 
@@ -33,6 +34,7 @@ class Kind(IntEnum):
     RELAY = 12
     EVIDENCE = 13
     FORK = 14
+    COSIGNATURE = 15
 
 
 class PrePrepare(Wire, frozen=True):
@@ -160,6 +162,17 @@ class ForkProof(Wire, frozen=True):
     ]
 
 
+class Cosignature(Wire, frozen=True):
+    """My log keys' signatures over the checkpoint of the log after block `seq`, at that block's time (cosigning.py)."""
+
+    epoch: UInt
+    seq: UInt
+    log_size: UInt
+    log_root: Hash32
+    cosignatures: CosignatureValues
+    wanting: bool  # I have not seen a quorum of them: send me yours
+
+
 Body = (
     PrePrepare
     | Vote
@@ -174,6 +187,7 @@ Body = (
     | Relay
     | Accusation
     | ForkProof
+    | Cosignature
 )
 
 BODY_OF: dict[int, type[Body]] = {
@@ -191,6 +205,7 @@ BODY_OF: dict[int, type[Body]] = {
     Kind.RELAY: Relay,
     Kind.EVIDENCE: Accusation,
     Kind.FORK: ForkProof,
+    Kind.COSIGNATURE: Cosignature,
 }
 
 VOTES = frozenset((Kind.PREPARE, Kind.COMMIT))

@@ -1,7 +1,8 @@
 """The replica: `step(event, now) -> effects` (docs/protocol.md). It introduces its rooms to each other.
 
 agreement.py orders in a view, view_change.py changes views, sync.py repeats and fetches, checkpoints.py compares
-what was executed, nonces.py drops replays. Input that is refused changes nothing but a note with its reason.
+what was executed, cosigning.py signs it for the world, nonces.py drops replays. Input that is refused changes nothing
+but a note with its reason.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import TypeVar, assert_never
 from bftnode.protocol.blocks import genesis_block
 from bftnode.protocol.certificates import Certificate, Vote
 from bftnode.protocol.codec import Wire, decode
+from bftnode.protocol.cosigning import CheckpointSigner
 from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.envelope import Frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
@@ -23,6 +25,7 @@ from bftnode.protocol.messages import (
     BlockAnswer,
     Body,
     Checkpoint,
+    Cosignature,
     FetchBlock,
     FetchRun,
     ForkProof,
@@ -41,6 +44,8 @@ from bftnode.replica import agreement, view_change
 from bftnode.replica.agreement import Agreement
 from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
+from bftnode.replica.cosigning import RECORD as COSIGNED
+from bftnode.replica.cosigning import CosignedRecord, Cosigning
 from bftnode.replica.effects import Answer, Effect
 from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
 from bftnode.replica.forks import FORK_PROOF, Forks
@@ -63,7 +68,8 @@ class Replica:
     """One member's part of the protocol. Deterministic: the same start and events give the same effects.
 
     open_envelope(raw) returns the opened envelope if it is well-formed, of this chain, valid for the application
-    and signed by its client, or raises Refused; it may remember what it verified. verify and sign are pure.
+    and signed by its client, or raises Refused; it may remember what it verified. verify and sign are pure. Without a
+    cosigner this member cosigns no checkpoints, and keeps none.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class Replica:
         recovered: Recovered,
         now: Now,
         timing: Timing | None = None,
+        cosigner: CheckpointSigner | None = None,
     ) -> None:
         timing = timing or Timing()
         # A replica that runs takes a step at least each status interval, when its STATUS is due.
@@ -93,6 +100,7 @@ class Replica:
         self.memo = CertificateMemo(members, verify)
         self.nonces = Nonces(members, me, self.position, timing, self.voice)
         self.checkpoints = Checkpoints(members, me, self.position, self.voice)
+        self.cosigning = cosigner and Cosigning(members, me, self.position, self.voice, cosigner, recovered.head.header)
         self.agreement = Agreement(members, me, self.position, self.chain, self.pool, self.votes, self.voice)
         self.view_changes = ViewChanges(members, me, self.position, timing, self.voice, self.votes, self.memo, verify)
         self.sync = Synchroniser(
@@ -153,6 +161,8 @@ class Replica:
         if recovered.certificate is not None:
             self.agreement.committed_by[recovered.certificate.seq] = recovered.certificate
         self.forks.restore(_journal(recovered, FORK_PROOF, ForkProof), _journal(recovered, FORK, Certificate))
+        if self.cosigning is not None:
+            self.cosigning.restore(_journal(recovered, COSIGNED, CosignedRecord))
         if self.forks.statement is not None:
             self.agreement.halt_on_fork("a fork is on record since an earlier start")
         self.agreement.last_prepare = _journal(recovered, "prepare", VoteRecord) or NO_VOTE
@@ -201,6 +211,8 @@ class Replica:
                 self.sync.on_block_read(event)
             case Tick():
                 self.sync.on_tick()
+                if self.cosigning is not None:
+                    self.cosigning.on_tick()
                 self.forks.on_tick()
                 self.view_changes.on_tick()
             case Stopping():
@@ -224,7 +236,8 @@ class Replica:
         """When the next Tick is due, on the monotonic clock."""
         deadline = self.view_changes.deadline_ms()
         status = self.sync.deadline_ms()
-        return status if deadline is None else min(deadline, status)
+        cosigning = None if self.cosigning is None else self.cosigning.deadline_ms()
+        return min(due for due in (deadline, status, cosigning) if due is not None)
 
     @property
     def proposes(self) -> bool:
@@ -319,6 +332,9 @@ class Replica:
                 self.voice.heard(culprit, proved, body)
             case ForkProof():
                 self.forks.on_fork(link, body)
+            case Cosignature():
+                if self.cosigning is not None:
+                    self.cosigning.on_cosignature(frame, body)
             case _:
                 assert_never(body)
 
@@ -329,6 +345,8 @@ class Replica:
         self._work_since_ms = self.position.now.monotonic_ms
         for entry in path:
             self.checkpoints.on_committed(entry.block)
+            if self.cosigning is not None:
+                self.cosigning.on_committed(entry.block.header)
         self.view_changes.progressed(certificate.view)
         asked = self.nonces.on_committed(certificate)
         if asked is not None:
@@ -374,6 +392,8 @@ class Replica:
         for transaction, reason in self.pool.drop_hopeless(self.chain.height + 1, now_ms):
             self.voice.add(Answer(transaction, reason))
         self.checkpoints.on_executed(event.seq, event.state_digest)
+        if self.cosigning is not None:
+            self.cosigning.on_executed(event.seq)
 
     def _oldest_work_ms(self) -> int | None:
         """Since when the oldest pending envelope is the oldest, or uncommitted blocks wait (P16, P27)."""

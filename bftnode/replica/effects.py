@@ -8,7 +8,7 @@ whatever their order in the lists:
 2. Only then Send and Broadcast, in order; Answer; Accuse; Note.
 3. AppendBlock executes the block, in order of height, and its result may be told to clients: its commit certificate
    says that a quorum has made it durable, and where my own COMMIT is in it, that is durable NOW and not before. Then
-   an Executed event. What it appends, and DropBlocks, is left behind.
+   an Executed event. What it appends, DropBlocks and KeepCheckpoint are left behind.
 4. For each ReadRun a RunRead, for each ReadBlock a BlockRead; what was left behind is written before they read, if it
    is among what they ask for.
 
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import Certificate
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.messages import Accusation
 from bftnode.protocol.transactions import Transaction
@@ -55,6 +56,12 @@ class DropBlocks(NamedTuple):
     """Stored blocks that are committed or can never be: StoreBlock's counterpart."""
 
     hashes: tuple[bytes, ...]
+
+
+class KeepCheckpoint(NamedTuple):
+    """A checkpoint of the log that a quorum has cosigned; it replaces one of the same size. Left behind."""
+
+    cosigned: Cosigned
 
 
 class Send(NamedTuple):
@@ -111,5 +118,16 @@ class Note(NamedTuple):
 
 
 Effect = (
-    Persist | StoreBlock | AppendBlock | DropBlocks | Send | Broadcast | ReadRun | ReadBlock | Answer | Accuse | Note
+    Persist
+    | StoreBlock
+    | AppendBlock
+    | DropBlocks
+    | KeepCheckpoint
+    | Send
+    | Broadcast
+    | ReadRun
+    | ReadBlock
+    | Answer
+    | Accuse
+    | Note
 )

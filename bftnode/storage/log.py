@@ -13,6 +13,7 @@ from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Header, Packed, hash_header, open_block, open_header
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of, encode
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.merkle import Frontier, inclusion_proof, verify_inclusion
 from bftnode.protocol.receipts import Receipt
@@ -44,6 +45,7 @@ from bftnode.storage.records import (
 
 _HASH_BYTES = 32
 
+_open_cosigned = decoder_of(Cosigned, limits.BODY_BYTES_MAX)
 _open_certificate = decoder_of(Certificate, limits.BODY_BYTES_MAX)
 
 
@@ -77,6 +79,10 @@ class LogReader:
         """What the log says of height `seq`."""
         db, key = self._db.log, number(seq)
         return opened(db, key, open_logged, need(self._txn, db, key))
+
+    def size(self) -> int:
+        """Entries of the log, as far as it is written."""
+        return self.header(self.height()).log_size
 
     def header_raw(self, seq: int) -> bytes:
         return self.logged(seq).header
@@ -231,6 +237,22 @@ class LogReader:
                 best = (len(blocks), certificate)
         return None if best is None else (tuple(blocks[: best[0]]), best[1])
 
+    def checkpoint(self, size: int) -> Cosigned | None:
+        """The smallest cosigned checkpoint of at least this size."""
+        cursor = self._txn.cursor(db=self._db.cosigned.handle)
+        return self._cosigned(*cursor.item()) if cursor.set_range(number(size)) else None
+
+    def last_checkpoint(self) -> Cosigned | None:
+        cursor = self._txn.cursor(db=self._db.cosigned.handle)
+        return self._cosigned(*cursor.item()) if cursor.last() else None
+
+    def _cosigned(self, key: bytes, sealed: bytes) -> Cosigned:
+        db = self._db.cosigned
+        cosigned: Cosigned = opened(db, key, _open_cosigned, unseal(db, key, sealed))
+        if number(cosigned.log_size) != key:
+            raise IntegrityError(record_name(db, key), f"the checkpoint of size {cosigned.log_size}")
+        return cosigned
+
     def receipt(self, index: int) -> Receipt | None:
         """The proof of entry `index`, against the lowest certified block at or above it; None: nothing certified.
 
@@ -315,6 +337,11 @@ def append(txn: Txn, db: Databases, block: Block, certificate: Certificate | Non
         proof = encode(certificate)
     logged = Logged(block.header_raw, first, len(block.payload), proof)
     put(txn, db.log, number(block.seq), encode(logged), append=True)
+
+
+def keep_checkpoint(txn: Txn, db: Databases, cosigned: Cosigned) -> None:
+    """One of the same size, with fewer cosignatures, is replaced."""
+    put(txn, db.cosigned, number(cosigned.log_size), encode(cosigned))
 
 
 def node_records(first: int, hashes: list[bytes]) -> list[tuple[bytes, bytes]]:

@@ -11,6 +11,7 @@ journal        name of a Persist              its last value
 blocks         number of a piece              a piece of a block's payload (pieces.py), stored or committed
 stored         block hash                     header, and which pieces: of a block that is not committed
 log            height                         header, which pieces, commit certificate where there is one
+cosigned       size of the log                checkpoint with the cosignatures of a quorum (decision 014)
 hashes         block hash                     height, of committed blocks
 nodes          last position of the chunk     up to NODES_PER_RECORD nodes of the log's Merkle tree
 transactions   transaction id                 where it stands in the log and what became of it
@@ -82,6 +83,7 @@ class Databases(NamedTuple):
     blocks: Database
     stored: Database
     log: Database
+    cosigned: Database
     hashes: Database
     nodes: Database
     transactions: Database

@@ -27,7 +27,9 @@ from bftnode.protocol.blocks import Block, Packed, genesis_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import decoder_of
 from bftnode.protocol.codec import encode as encoded
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.membership import Membership
+from bftnode.protocol.merkle import consistency_proof, inclusion_proof
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.receipts import Receipt
 from bftnode.protocol.results import TransactionResult
@@ -54,7 +56,7 @@ from bftnode.storage.directory import (
 )
 from bftnode.storage.environment import DATA_NAME, MAP_BYTES_INITIAL, MAP_BYTES_MAX, Environment
 from bftnode.storage.errors import DiskFull, IntegrityError, StorageBroken
-from bftnode.storage.log import Entry, LogReader, append, drop, store
+from bftnode.storage.log import Entry, LogReader, append, drop, keep_checkpoint, store
 from bftnode.storage.pending import FLUSH_BLOCKS, LayeredState, Pending
 from bftnode.storage.records import (
     IDENTITY,
@@ -98,6 +100,7 @@ class Turn:
     blocks: list[Block] = field(default_factory=list)
     appends: list[AppendBlock] = field(default_factory=list)
     drops: list[bytes] = field(default_factory=list)
+    checkpoints: list[Cosigned] = field(default_factory=list)
 
 
 class Committed(NamedTuple):
@@ -298,6 +301,8 @@ class Storage:
         for block_hash in turn.drops:
             if block_hash not in appended:
                 drop(txn, databases, block_hash)
+        for cosigned in turn.checkpoints:
+            keep_checkpoint(txn, databases, cosigned)
         return flush(txn, databases, self._pending, self._head.seq) if flushing else self._pending
 
     def execute(self, effect: AppendBlock) -> Committed:
@@ -433,6 +438,25 @@ class Storage:
         """The proof of entry `index`, or None before a certificate covers it."""
         with self.reading() as view:
             return view.log.receipt(index)
+
+    def checkpoint(self, size: int | None) -> Cosigned | None:
+        """The smallest cosigned checkpoint of at least this size; None asks for the largest."""
+        with self.reading() as view:
+            return view.log.last_checkpoint() if size is None else view.log.checkpoint(size)
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, ...] | None:
+        """The path from entry `index` to the root of the first `size` entries; None where the log is not so long."""
+        with self.reading() as view:
+            if not 0 <= index < size <= view.log.size():
+                return None
+            return tuple(inclusion_proof(index, size, view.log.node_at))
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...] | None:
+        """That the first `old` entries are the beginning of the first `new`; None where the log is not so long."""
+        with self.reading() as view:
+            if not 0 <= old <= new <= view.log.size():
+                return None
+            return tuple(consistency_proof(old, new, view.log.node_at))
 
     def client_role(self, client: bytes) -> int:
         """nonces.CLIENT, nonces.ADMINISTRATOR, or 0 for a client that is not admitted (any more)."""

@@ -18,16 +18,17 @@ from bftnode.api.tls import server_context
 from bftnode.apps.execution import CLIENT_PREFIX, Executor, Scoped
 from bftnode.apps.kv import KeyValue
 from bftnode.node.home import member_of
-from bftnode.node.identity import Identity, create_identity
+from bftnode.node.identity import Identity, checkpoint_signer, create_identity
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block
 from bftnode.protocol.certificates import COMMIT, Certificate, VoteSignature, vote_body
 from bftnode.protocol.codec import decode, encode
+from bftnode.protocol.cosigning import CheckpointSigner, Cosigned, MemberCosignatures
 from bftnode.protocol.ed25519 import public_key_of, signer, verify
 from bftnode.protocol.envelope import signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
-from bftnode.protocol.merkle import Frontier, inclusion_proof, leaf_hash, root_of
+from bftnode.protocol.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, root_of
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.receipts import Receipt
 from bftnode.protocol.results import OperationResult, TransactionResult
@@ -64,8 +65,9 @@ class Map:
 class Ledger:
     """What all correct nodes agree on. `held`: nothing is ordered until `release`."""
 
-    def __init__(self, genesis: Genesis, seeds: Sequence[bytes]) -> None:
+    def __init__(self, genesis: Genesis, seeds: Sequence[bytes], cosigners: Sequence[CheckpointSigner]) -> None:
         self.members = genesis.membership()
+        self.cosigners = cosigners
         self._signers = [signer(seed) for seed in seeds]
         self.executor = Executor(KeyValue(), genesis.administrator_keys(), 100)
         self.state = Map(self.executor.initial_state())
@@ -139,14 +141,26 @@ class Ledger:
         )
         return Certificate(COMMIT, 0, 0, block.seq, block.hash, votes)
 
+    def node_at(self, level: int, place: int) -> bytes:
+        entries = self.entries[place << level : (place + 1) << level]
+        return root_of([leaf_hash(entry.envelope) for entry in entries])
+
+    def checkpoint(self, size: int | None) -> bytes:
+        """Every block's log is cosigned by a quorum."""
+        sizes = {block.header.log_size: block.header for block in self.blocks[1:]}
+        header = sizes.get(max(sizes, default=0) if size is None else min((s for s in sizes if s >= size), default=0))
+        if header is None:
+            raise Refused(Reason.NOT_FOUND, "no checkpoint is cosigned")
+        place, time_s = (header.log_size, header.log_root), header.time_ms // 1000
+        by = tuple(
+            MemberCosignatures(one.member, one.cosign(*place, time_s)) for one in self.cosigners[: self.members.quorum]
+        )
+        first = self.cosigners[0]
+        return first.keys.note(Cosigned(header.seq, *place, time_s, first.member, first.sign(*place), by))
+
     def receipt(self, index: int) -> Receipt:
-        leaves = [leaf_hash(entry.envelope) for entry in self.entries]
-
-        def node_at(level: int, place: int) -> bytes:
-            return root_of(leaves[place << level : (place + 1) << level])
-
         head = self.blocks[-1]
-        path = tuple(inclusion_proof(index, len(leaves), node_at))
+        path = tuple(inclusion_proof(index, len(self.entries), self.node_at))
         return Receipt(head.header_raw, index, path, self.certificate(head))
 
 
@@ -266,6 +280,22 @@ class MemoryBackend:
             raise Refused(Reason.NOT_FOUND, f"no entry {index}")
         return self.ledger.receipt(index)
 
+    async def checkpoint(self, size: int | None, timeout_s: float) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self.ledger.checkpoint(size)
+
+    async def inclusion(self, index: int, size: int) -> Sequence[bytes]:
+        await trio.lowlevel.checkpoint()
+        if not 0 <= index < size <= len(self.ledger.entries):
+            raise Refused(Reason.NOT_FOUND, "no such entry")
+        return inclusion_proof(index, size, self.ledger.node_at)
+
+    async def consistency(self, old: int, new: int) -> Sequence[bytes]:
+        await trio.lowlevel.checkpoint()
+        if not 0 <= old <= new <= len(self.ledger.entries):
+            raise Refused(Reason.NOT_FOUND, "no such sizes")
+        return consistency_proof(old, new, self.ledger.node_at)
+
     async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
         await trio.lowlevel.checkpoint()
         if not 0 < seq <= self.ledger.height:
@@ -380,7 +410,9 @@ class Town:
         self.genesis = make_genesis("town", "kv", [public_key_of(ADMINISTRATOR).hex()], members, ParametersFile())
 
     def ledger(self) -> Ledger:
-        return Ledger(self.genesis, [identity.seed for identity in self.identities])
+        keys = self.genesis.checkpoint_keys()
+        cosigners = [checkpoint_signer(identity, keys, i) for i, identity in enumerate(self.identities)]
+        return Ledger(self.genesis, [identity.seed for identity in self.identities], cosigners)
 
 
 class Node:

@@ -39,6 +39,10 @@ REQUESTS = [
     cm.GetBlock(1, 2),
     cm.GetStatus(1),
     cm.Ping(1),
+    cm.GetCheckpoint(1, None, 0),
+    cm.GetCheckpoint(1, 2, 3),
+    cm.GetInclusion(1, 2, 3),
+    cm.GetConsistency(1, 2, 3),
 ]
 TRANSACTION_ANSWERS = [
     cm.Ack(NAME),
@@ -59,6 +63,8 @@ ANSWERS = [
     cm.StatusValue(1, STATUS),
     cm.Refusal(1, "not_found", "why"),
     cm.Pong(1, 2),
+    cm.CheckpointValue(1, b"note"),
+    cm.ProofValue(1, (NAME, NAME)),
 ]
 
 

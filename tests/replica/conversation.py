@@ -4,6 +4,7 @@ Signatures are real. What the replica makes durable goes to a disk that honours 
 that it can be restarted; what it says is kept, opened, in `said`.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from bftnode.apps.log import Records, append
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, VoteSignature, vote_body
 from bftnode.protocol.codec import Wire, encode
+from bftnode.protocol.cosigning import CheckpointKeys, CheckpointSigner
+from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, peek_kind, seal, signing_bytes
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
@@ -28,6 +31,7 @@ from bftnode.protocol.messages import (
     ViewChange,
     open_body,
 )
+from bftnode.protocol.tlog.policy import MemberKeys
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
@@ -37,6 +41,7 @@ from bftnode.replica.effects import (
     Broadcast,
     DropBlocks,
     Effect,
+    KeepCheckpoint,
     Note,
     Persist,
     ReadBlock,
@@ -68,6 +73,17 @@ TIMING = Timing(
 )
 
 
+def cosigners_of(members: Membership, n: int) -> list[CheckpointSigner]:
+    """Everybody's log keys, Ed25519."""
+    signers = [signer(hashlib.sha256(b"log key %d" % member).digest()) for member in range(n)]
+    publics = [public_key_of(hashlib.sha256(b"log key %d" % member).digest()) for member in range(n)]
+    keys = CheckpointKeys(
+        members.chain_id,
+        [MemberKeys(f"m{i}", members.public_keys[i], publics[i], publics[i]) for i in range(n)],
+    )
+    return [CheckpointSigner(keys, i, signers[i], (signers[i],)) for i in range(n)]
+
+
 class Said(NamedTuple):
     """One thing that the replica said; `to` is None for everybody."""
 
@@ -80,11 +96,18 @@ class Conversation:
     """A replica, `me` of `n`, that has just started and has heard STATUS of everybody."""
 
     def __init__(
-        self, n: int = 4, me: int = 1, *, parameters: Parameters | None = None, introduced: bool = True
+        self,
+        n: int = 4,
+        me: int = 1,
+        *,
+        parameters: Parameters | None = None,
+        introduced: bool = True,
+        cosigns: bool = False,
     ) -> None:
         self.keyring = Keyring(n, CLIENTS, real=True)
         self.members = Membership(CHAIN, 0, self.keyring.members, parameters or Parameters(checkpoint_interval=2))
         self.n, self.me, self.quorum = n, me, self.members.quorum
+        self.cosigners = cosigners_of(self.members, n) if cosigns else []
         self.executor = Executor(Records(), self.keyring.clients[:STRANGER], 100)
         self.disk = Disk(self.members, self.executor)
         self.now_ms = 0
@@ -116,6 +139,7 @@ class Conversation:
             self.disk.recover(),
             Now(self.now_ms, self.wall_ms),
             TIMING,
+            self.cosigners[self.me] if self.cosigners else None,
         )
 
     def restart(self, *, introduced: bool = True) -> None:
@@ -145,7 +169,7 @@ class Conversation:
             if any(isinstance(item, Persist) and not item.behind for item in effects):
                 self.disk.sync()
             # What is appended and dropped is left behind, also by a promise (effects.py).
-            decided = [item for item in effects if isinstance(item, AppendBlock | DropBlocks)]
+            decided = [item for item in effects if isinstance(item, AppendBlock | DropBlocks | KeepCheckpoint)]
             waiting += [committed.executed for committed in self.disk.leave(decided)]
             if not self.step_behind or any(isinstance(item, ReadRun | ReadBlock) for item in effects):
                 self.disk.sync()

@@ -76,6 +76,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.BLOCK: (messages.BlockAnswer(0, block.header_raw), block.payload),
         Kind.RELAY: (messages.Relay(0), encode((transaction(3).raw,))),
         Kind.EVIDENCE: (messages.Accusation(0, *accused, (above.header_raw,)), b""),
+        Kind.COSIGNATURE: (messages.Cosignature(0, 128, 2, block.header.log_root, (b"s" * 64,), True), b""),
         Kind.FORK: (messages.ForkProof(0, fork, (other.header_raw,)), b""),
     }
 
