@@ -73,8 +73,17 @@ class Access:
         """Raises Refused(CONFIGURATION)."""
         return self.key_path if self.key_path is not None else self._home("--key FILE").client_key_path
 
-    def run(self, work: Callable[[Client], Awaitable[T]], options: Options | None = None) -> T:
-        """`work` with a client; what it raises. Raises Refused(CONFIGURATION) for a bad genesis or key."""
+    def memory_path(self) -> Path:
+        """Beside the key: the largest checkpoint that was verified. Raises Refused(CONFIGURATION)."""
+        return self.key().with_suffix(".checkpoint")
+
+    def run(
+        self, work: Callable[[Client], Awaitable[T]], options: Options | None = None, *, remembering: bool = True
+    ) -> T:
+        """`work` with a client; what it raises. Raises Refused(CONFIGURATION) for a bad genesis or key.
+
+        `remembering`: the client refuses a log that does not extend what was verified before.
+        """
         genesis, key_path = self.genesis(), self.key()
         seed = load_seed(key_path)
         settings = options or Options(timeout_s=self.timeout_s)
@@ -85,7 +94,7 @@ class Access:
                 seed,
                 next_nonce=KeyNonces(key_path),
                 options=settings,
-                memory=FileMemory(key_path.with_suffix(".checkpoint")),
+                memory=FileMemory(self.memory_path()) if remembering else None,
             ) as client:
                 return await work(client)
 

@@ -15,6 +15,7 @@ from bftnode.cli.cluster import Access, access_options, need_application, refuse
 from bftnode.cli.entries import entry_json, entry_line
 from bftnode.cli.errors import FAILURE, INTEGRITY, CommandFailed
 from bftnode.cli.homes import the_home
+from bftnode.cli.monitor import monitor
 from bftnode.cli.options import example, home_option, json_option
 from bftnode.cli.output import decorated, note, print_fields, print_json, print_line
 from bftnode.client.client import Client
@@ -210,6 +211,9 @@ def verify(home: Path | None, state: bool, as_json: bool) -> None:
             INTEGRITY,
         )
     note(f"valid: {report.log_size} entries in {report.height} blocks")
+
+
+log.add_command(monitor)
 
 
 async def _entries(client: Client, first: int, end: int) -> AsyncIterator[Entry]:

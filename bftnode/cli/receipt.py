@@ -1,14 +1,22 @@
 """`receipt`: proof that an entry is in the log, in a file, for anyone and for later."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from bftnode import verify_receipt
+from bftnode.cli.cluster import Access, access_options
 from bftnode.cli.entries import time_text
 from bftnode.cli.errors import INTEGRITY, CommandFailed
-from bftnode.cli.options import FILE, example, json_option
-from bftnode.cli.output import print_fields, print_json
+from bftnode.cli.options import FILE, example, id_argument, json_option
+from bftnode.cli.output import note, print_fields, print_json
+from bftnode.client.client import Client
+from bftnode.client.outcomes import ResultForgotten
+from bftnode.node.home import write_new
+from bftnode.protocol.receipts import write_receipt
+from bftnode.protocol.tlog.proofs import parse_proof, write_proof
 
 RECORD_BYTES_MAX = 1024 * 1024
 """A longer record is in no entry."""
@@ -16,11 +24,75 @@ RECORD_BYTES_MAX = 1024 * 1024
 
 @click.group(
     epilog=example(
+        "bftnode receipt get 5fd9... --standard -o door.tlog-proof --home demo/client",
         "bftnode receipt verify door.tlog-proof --policy demo.policy",
     )
 )
 def receipt() -> None:
-    """Verify receipts: proof that an entry is in the log, offline."""
+    """Get and verify receipts: proof that an entry is in the log, for anyone and for later."""
+
+
+@receipt.command(
+    epilog=example(
+        "bftnode receipt get 5fd9... -o door.receipt --home demo/client",
+        "bftnode receipt get 5fd9... --standard -o door.tlog-proof --home demo/client",
+    )
+)
+@click.argument("transaction", metavar="ID", callback=id_argument)
+@click.option("--standard", is_flag=True, help="A .tlog-proof (C2SP), once a checkpoint covers the entry.")
+@click.option("-o", "--out", type=FILE, help="The file to make. Default: standard output.")
+@click.option("--without-entry", is_flag=True, help="Leave the entry out: it is kept, and shown, elsewhere.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --standard: for a checkpoint that covers it; one comes every second or two.",
+)
+@access_options
+def get(
+    access: Access,
+    transaction: bytes,
+    standard: bool,
+    out: Path | None,
+    without_entry: bool,
+    wait_s: float,
+    as_json: bool,
+) -> None:
+    """Get the receipt of a transaction, by its id. It is checked before it is written.
+
+    The quick one holds at once: the votes of a quorum. The standard one is what other people's tools read: a checkpoint
+    that one member signed and a quorum cosigned. Either has the entry in it, so that the file alone can be verified.
+    """
+    made = access.run(lambda client: _made(client, transaction, standard, without_entry, wait_s))
+    if out is None:
+        sys.stdout.buffer.write(made)
+        return
+    write_new(out, made.decode("utf-8"))
+    if as_json:
+        print_json({"file": str(out), "kind": "standard" if standard else "quick", "bytes": len(made)})
+    else:
+        note(f"the receipt is in {out}; `bftnode receipt verify {out} --policy FILE` checks it")
+
+
+async def _made(client: Client, transaction: bytes, standard: bool, without_entry: bool, wait_s: float) -> bytes:
+    """Raises Refused, OutcomeUnknown."""
+    index = await log_index_of(client, transaction)
+    if standard:
+        raw = await client.standard_receipt(index, wait_s=wait_s)
+        return write_proof(replace(parse_proof(raw), extra=None)) if without_entry else raw
+    proven = await client.receipt(index)
+    return write_receipt(proven.receipt, None if without_entry else proven.entry.envelope)
+
+
+async def log_index_of(client: Client, transaction: bytes) -> int:
+    """Where an envelope stands in the log. Raises Refused, OutcomeUnknown."""
+    try:
+        return (await client.wait(transaction)).index
+    except ResultForgotten as forgotten:
+        return forgotten.log_index
 
 
 @receipt.command(

@@ -24,7 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tx": ("bftnode.cli.tx:tx", "Submit transactions, wait for them, look them up."),
     "kv": ("bftnode.cli.kv:kv", "Use the key-value application."),
     "log": ("bftnode.cli.log:log", "Append to, read and verify the replicated log."),
-    "receipt": ("bftnode.cli.receipt:receipt", "Verify receipts: proof that an entry is in the log, offline."),
+    "receipt": (
+        "bftnode.cli.receipt:receipt",
+        "Get and verify receipts: proof that an entry is in the log, for anyone and for later.",
+    ),
     "client": ("bftnode.cli.clients:client", "Make, admit and remove clients."),
     "config": ("bftnode.cli.config:config", "Check, show and document the configuration."),
     "forensics": ("bftnode.cli.forensics:forensics", "Compare two logs or receipts, and name who signed both sides."),

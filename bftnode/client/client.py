@@ -24,7 +24,7 @@ from bftnode.client.outcomes import Believed, ExecutedLongAgo, Outcome, OutcomeU
 from bftnode.client.parking import Waiting
 from bftnode.client.reads import LogPage, ProvenEntry, QueryAnswer, Reads
 from bftnode.client.session import Key, Session
-from bftnode.protocol.client_messages import BlockValue, NodeStatus, reason_of
+from bftnode.protocol.client_messages import BlockValue, Entry, NodeStatus, reason_of
 from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
@@ -322,6 +322,24 @@ class Client:
             return await self._reads.standard_receipt(log_index, wait_s)
         raise Refused(Reason.NOT_READY, "no member answered in time")
 
+    # One member's word, for who compares members (monitor.py). All raise Refused, NOT_READY where it is not there.
+
+    async def checkpoint_of(self, member: int, size: int | None, wait_s: float) -> bytes:
+        """The signed note that this member shows, unverified: as `checkpoint`."""
+        return await self._reads.checkpoint_of(member, size, wait_s)
+
+    async def consistency_of(self, member: int, old: int, new: int) -> tuple[bytes, ...]:
+        """This member's proof that one size of its log is the beginning of another, unverified."""
+        return await self._reads.consistency_of(member, old, new)
+
+    async def entry_of(self, member: int, index: int, size: int) -> tuple[Entry, tuple[bytes, ...]]:
+        """An entry that this member shows, and its path to the root of `size` entries, unverified."""
+        return await self._reads.entry_of(member, index, size)
+
+    async def log_size_of(self, member: int) -> int:
+        """Entries in this member's log, as it says."""
+        return await self._reads.log_size_of(member)
+
     async def block(self, seq: int, member: int | None = None, timeout_s: float | None = None) -> BlockValue:
         """A committed block, unchecked: see `Reads.block`. Raises Refused."""
         with trio.move_on_after(self._timeout(timeout_s)):
@@ -344,6 +362,13 @@ class Client:
     def height(self) -> int:
         """A height that a correct member has reached, as far as this client knows."""
         return self._session.height()
+
+    async def connected_to(self, members: Sequence[int], timeout_s: float) -> list[int]:
+        """Which of these members are connected, once all are or time is up."""
+        with trio.move_on_after(timeout_s):
+            while not all(self._links[member].connected for member in members):
+                await self._changed.wait()
+        return [member for member in members if self._links[member].connected]
 
     async def ready(self, timeout_s: float | None = None) -> None:
         """Wait until enough members are connected to submit. Raises Refused with what stands in the way."""

@@ -3,7 +3,8 @@
 What is proven by itself (an entry with its receipt) is taken from any member; what is not is compared.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import trio
@@ -205,6 +206,40 @@ class Reads:
         await self._grown(signed.checkpoint.size, signed.checkpoint.root)
         self.growth.remember(signed)
         return signed
+
+    async def checkpoint_of(self, member: int, size: int | None, wait_s: float) -> bytes:
+        wait_ms = min(int(wait_s * 1000), cm.QUERY_WAIT_MS_MAX)
+        with self._patience(wait_s):
+            answer = await self._ask(
+                self._links[member], lambda number: cm.GetCheckpoint(number, size, wait_ms), cm.CheckpointValue
+            )
+        return answer.note
+
+    async def consistency_of(self, member: int, old: int, new: int) -> tuple[bytes, ...]:
+        with self._patience():
+            link = self._links[member]
+            return (await self._ask(link, lambda number: cm.GetConsistency(number, old, new), cm.ProofValue)).path
+
+    async def entry_of(self, member: int, index: int, size: int) -> tuple[cm.Entry, tuple[bytes, ...]]:
+        with self._patience():
+            link = self._links[member]
+            entry = await self._entry(link, index)
+            return entry, (
+                await self._ask(link, lambda number: cm.GetInclusion(number, index, size), cm.ProofValue)
+            ).path
+
+    async def log_size_of(self, member: int) -> int:
+        with self._patience():
+            return (await self._ask(self._links[member], cm.GetStatus, cm.StatusValue)).status.log_size
+
+    @contextmanager
+    def _patience(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Raises Refused(NOT_READY) for a member that does not answer in time."""
+        try:
+            with trio.fail_after(self._options.read_wait_s + wait_s):
+                yield
+        except trio.TooSlowError:
+            raise Refused(Reason.NOT_READY, "the member does not answer in time") from None
 
     async def _grown(self, size: int, root: bytes) -> None:
         """A head that a quorum signed is of the log that was verified before: any one member can prove it.

@@ -145,18 +145,24 @@ class Ledger:
         entries = self.entries[place << level : (place + 1) << level]
         return root_of([leaf_hash(entry.envelope) for entry in entries])
 
-    def checkpoint(self, size: int | None) -> bytes:
+    def cosigned(self, size: int | None) -> Cosigned | None:
         """Every block's log is cosigned by a quorum."""
         sizes = {block.header.log_size: block.header for block in self.blocks[1:]}
         header = sizes.get(max(sizes, default=0) if size is None else min((s for s in sizes if s >= size), default=0))
         if header is None:
-            raise Refused(Reason.NOT_FOUND, "no checkpoint is cosigned")
+            return None
         place, time_s = (header.log_size, header.log_root), header.time_ms // 1000
         by = tuple(
             MemberCosignatures(one.member, one.cosign(*place, time_s)) for one in self.cosigners[: self.members.quorum]
         )
         first = self.cosigners[0]
-        return first.keys.note(Cosigned(header.seq, *place, time_s, first.member, first.sign(*place), by))
+        return Cosigned(header.seq, *place, time_s, first.member, first.sign(*place), by)
+
+    def checkpoint(self, size: int | None) -> bytes:
+        cosigned = self.cosigned(size)
+        if cosigned is None:
+            raise Refused(Reason.NOT_FOUND, "no checkpoint is cosigned")
+        return self.cosigners[0].keys.note(cosigned)
 
     def receipt(self, index: int) -> Receipt:
         head = self.blocks[-1]
