@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from bftnode.apps.execution import Executor
+from bftnode.protocol.cosigning import CheckpointSigner
 from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
@@ -110,6 +111,7 @@ class Node:
         self.behind_ms = BEHIND_MS_MAX  # how long what is left behind waits for its write, at most
         self.sync_delay_ms: Callable[[], int] = _at_once
         self.crash_after_sends: int | None = None  # the next turn speaks so many messages and dies
+        self.cosigner: CheckpointSigner | None = None  # none: this world cosigns nothing
         self.answers: Callable[[Node, Answer], None] | None = None
         self._others = tuple(other for other in range(members.n) if other != member)
         self._placed = bytes((self.place,))
@@ -159,6 +161,7 @@ class Node:
             recovered,
             self._now(),
             self.timing,
+            self.cosigner,
         )
         self.judge.on_start(self)
         self.world.tell(self.name, f"starts in view {self._replica.position.view} at height {self.disk.height}")

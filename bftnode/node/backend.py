@@ -38,6 +38,7 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.protocol.receipts import Receipt
 from bftnode.protocol.results import TransactionResult
+from bftnode.protocol.tlog.tiles import Tile
 from bftnode.protocol.transactions import Transaction
 from bftnode.replica.effects import Accuse, Answer, Note
 from bftnode.replica.position import Quarantine
@@ -289,6 +290,17 @@ class NodeBackend:
             )
             raise Refused(Reason.NOT_FOUND, detail)
         return self._keys.note(found)
+
+    async def newest_checkpoint(self) -> bytes:
+        """Raises Refused(NOT_FOUND)."""
+        return await self.checkpoint(None, 0.0)
+
+    async def tile(self, tile: Tile) -> bytes:
+        """Raises Refused(NOT_FOUND | NOTE_MALFORMED)."""
+        found = await trio.to_thread.run_sync(self._storage.tile, tile)
+        if found is None:
+            raise Refused(Reason.NOT_FOUND, "no cosigned checkpoint covers this tile yet")
+        return found
 
     async def inclusion(self, index: int, size: int) -> Sequence[bytes]:
         """Raises Refused(NOT_FOUND)."""

@@ -176,7 +176,11 @@ def _choices(named: str) -> str:
 
 def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
     """What no single key can say: ports, and bounds between two keys."""
-    for named, address in (("peer.listen", config.peer.listen), ("client.listen", config.client.listen)):
+    for named, address in (
+        ("peer.listen", config.peer.listen),
+        ("client.listen", config.client.listen),
+        ("web.listen", config.web.listen),
+    ):
         try:
             host_and_port(address or "default:1")
         except Refused as refused:
@@ -192,6 +196,9 @@ def _check_together(config: NodeConfig, origins: Mapping[str, str]) -> None:
         if getattr(table, low) > getattr(table, high):
             source = origins[f"{section}.{low}"].removeprefix("file ")
             raise Refused(Reason.CONFIGURATION, f"{source}: {section}.{low} is above {section}.{high}")
+    if config.witness.logs is not None and config.web.listen is None:
+        source = origins["witness.logs"].removeprefix("file ")
+        raise Refused(Reason.CONFIGURATION, f"{source}: witness.logs needs web.listen, where the logs are to come")
     if config.peer.read_idle_timeout_ms <= 2 * config.timing.status_interval_ms:
         source = origins["peer.read_idle_timeout_ms"].removeprefix("file ")
         raise Refused(

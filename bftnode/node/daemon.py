@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -33,6 +34,8 @@ from bftnode.node.envelopes import Envelopes
 from bftnode.node.home import Home, my_index
 from bftnode.node.identity import Identity, checkpoint_signer
 from bftnode.node.inbox import Inbox
+from bftnode.node.outside import Log, OutsideWitnesses
+from bftnode.node.policies import logs_to_witness, witnesses_to_ask
 from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
@@ -40,6 +43,9 @@ from bftnode.replica.core import Replica
 from bftnode.replica.events import Linked
 from bftnode.storage.errors import StorageBroken
 from bftnode.storage.store import Storage
+from bftnode.web.server import Handler, Request, Response, WebServer
+from bftnode.web.tiles import Tiles
+from bftnode.web.witness import Record, WitnessDoor
 
 GIL_INTERVAL_S = 0.0005
 """How long a worker thread may keep the interpreter from the event loop. Python's 5 ms would be most of a commit's
@@ -144,6 +150,8 @@ class Daemon:
         self._executor = executor
         self._writer = writer
         self._mask = mask
+        self._keys = genesis.checkpoint_keys()
+        self._signer = checkpoint_signer(identity, self._keys, me)
         self._log = structlog.get_logger("node")
         self._scope = trio.CancelScope()
         self._stopping = False
@@ -172,7 +180,7 @@ class Daemon:
             recovered,
             clock(),
             config.replica_timing(),
-            checkpoint_signer(self._identity, self._genesis.checkpoint_keys(), me),
+            self._signer,
         )
         own = self._genesis.members[me]
         network = PeerNetwork(
@@ -195,6 +203,8 @@ class Daemon:
         backend.introduce(driver)
         context = server_context(self._identity.certificate_path, self._identity.tls_key_path)
         api = ApiServer(membership.chain_id, me, backend, context, config.api_limits())
+        web = WebServer(self._handler(backend), config.web_limits())
+        outside = self._outside(driver)
         host, port = host_and_port(config.client.listen or own.client_address)
         with self._scope:
             async with trio.open_nursery() as nursery:
@@ -204,6 +214,10 @@ class Daemon:
                 with _naming("client.listen"):
                     listeners = await trio.open_tcp_listeners(port, host=host)
                 await nursery.start(api.serve, listeners)
+                if config.web.listen is not None:
+                    await nursery.start(self._serve_web, web, config.web.listen)
+                if outside is not None:
+                    nursery.start_soon(outside.run)
                 nursery.start_soon(backend.acknowledge)
                 nursery.start_soon(driver.run)
                 if self._mask is not None:
@@ -229,6 +243,41 @@ class Daemon:
             )
             for index, item in enumerate(self._genesis.members)
         ]
+
+    # ---- the world
+
+    async def _serve_web(
+        self, web: WebServer, listen: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        host, port = host_and_port(listen)
+        with _naming("web.listen"):
+            listeners = await trio.open_tcp_listeners(port, host=host)
+        await web.serve(listeners, task_status=task_status)
+
+    def _handler(self, backend: NodeBackend) -> Handler:
+        """What is served over HTTP: tiles, and the door of a witness if it is one. Raises Refused(CONFIGURATION)."""
+        tiles = Tiles(backend)
+        if self._config.witness.logs is None:
+            return tiles
+        logs = logs_to_witness(Path(self._config.witness.logs), self._keys.origin)
+        signer = self._signer
+        door = WitnessDoor(
+            logs, Record(self._home.witness_path), lambda checkpoint: signer.witness(checkpoint, int(time.time()))
+        )
+
+        async def handle(request: Request) -> Response:
+            return await (door if door.serves(request) else tiles)(request)
+
+        return handle
+
+    def _outside(self, driver: Driver) -> OutsideWitnesses | None:
+        """Raises Refused(CONFIGURATION)."""
+        ask = self._config.witness.ask
+        if ask is None:
+            return None
+        log = Log(lambda: self._storage.checkpoint(None), self._storage.consistency, driver.keep)
+        witnesses = witnesses_to_ask(Path(ask))
+        return OutsideWitnesses(witnesses, self._keys, log, self._config.witness.ask_interval_ms / 1000)
 
     # ---- signals
 

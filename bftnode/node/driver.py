@@ -19,6 +19,7 @@ import trio
 from bftnode.node.envelopes import INLINE_MAX, Envelopes
 from bftnode.node.inbox import Inbox
 from bftnode.node.writer import Writer
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.results import TransactionResult
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import (
@@ -112,6 +113,7 @@ class Driver:
         self._now = now
         self._writer = Writer()
         self._behind = Turn()
+        self._outside: list[Cosigned] = []  # for the next write: one may be under way
         self._behind_until: float | None = None  # when what is left behind is to be written; None: nothing is
         self._settled = trio.Event()
         self._alarm = trio.CancelScope()
@@ -170,6 +172,13 @@ class Driver:
                 self._behind.journal[effect.name] = effect.value
         with suppress(DiskFull):  # then it is as after a crash
             self._storage.commit(self._behind)
+
+    def keep(self, cosigned: Cosigned) -> None:
+        """A checkpoint with cosignatures from outside: written with what is left behind."""
+        self._outside.append(cosigned)
+        if self._behind_until is None:
+            self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000
+        self._inbox.wake()
 
     async def settle(self) -> None:
         """Return when the log is written as far as it is executed, or the disk is full: then it is read as it is."""
@@ -287,7 +296,7 @@ class Driver:
     def _is_settled(self) -> bool:
         behind = self._behind
         return not self._storage.unwritten and not (
-            behind.journal or behind.blocks or behind.drops or behind.checkpoints
+            behind.journal or behind.blocks or behind.drops or behind.checkpoints or self._outside
         )
 
     async def _write_behind(self) -> None:
@@ -295,6 +304,8 @@ class Driver:
         if self._is_settled():
             self._behind_until = None
             return
+        self._behind.checkpoints += self._outside
+        self._outside = []
         while True:
             try:
                 await self._writer.run(self._storage.commit, self._behind)
@@ -313,7 +324,7 @@ class Driver:
             if self._behind.checkpoints:
                 self._ears.checkpointed()
             self._behind = Turn()
-            self._behind_until = None
+            self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000 if self._outside else None
             self._let_go()
             return
 

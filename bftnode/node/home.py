@@ -5,6 +5,7 @@
     secrets/               0700; signing.key, log.key, log-ml-dsa-44.key, tls.key, tls.crt (identity.py), client.key;
                            files 0600
     data/                  what survives a crash (bftnode.storage)
+    witness/               the last checkpoint of each log that this member is a witness for (web/witness.py)
     member.toml            the public part that goes to whoever assembles the genesis
 
 A client's home has a genesis and client.key only. Made once, never overwritten. docs/operations.md,
@@ -65,6 +66,10 @@ class Home:
     @property
     def data_path(self) -> Path:
         return self.path / "data"
+
+    @property
+    def witness_path(self) -> Path:
+        return self.path / "witness"
 
     @property
     def member_path(self) -> Path:

@@ -13,7 +13,9 @@ from msgspec import Meta
 from bftnode.api.limits import ApiLimits
 from bftnode.net.limits import NetLimits
 from bftnode.protocol import limits
+from bftnode.protocol.tlog.witness import REQUEST_BYTES_MAX
 from bftnode.replica.position import Timing
+from bftnode.web.server import WebLimits
 
 LISTEN_PATTERN = r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z"
 
@@ -261,6 +263,62 @@ class StorageSection(Section, frozen=True):
     ] = 1000
 
 
+class WebSection(Section, frozen=True):
+    """The log over HTTP, as tiles (docs/receipts.md). Plain HTTP: for loopback, or behind a web server with TLS."""
+
+    listen: (
+        Annotated[
+            str,
+            Meta(
+                pattern=LISTEN_PATTERN,
+                max_length=260,
+                description="host:port to listen on, for anyone who may read the log. Default: nothing is served.",
+                examples=["127.0.0.1:7002"],
+            ),
+        ]
+        | None
+    ) = None
+    connections_max: Annotated[int, _bounded(1, 65_536, "Connections at a time. One more is closed unheard.")] = 64
+    idle_timeout_ms: Annotated[
+        int, _bounded(100, DAY_MS, "An open connection without a request for so long is closed.")
+    ] = 30_000
+    request_timeout_ms: Annotated[
+        int, _bounded(100, DAY_MS, "From the first byte of a request to the last of its answer; then it is closed.")
+    ] = 10_000
+
+
+class WitnessSection(Section, frozen=True):
+    """Witnesses that are no members (docs/receipts.md): asking them, and being one for others' logs."""
+
+    ask: (
+        Annotated[
+            str,
+            Meta(
+                max_length=4096,
+                description="A policy file (C2SP tlog-policy) whose witness lines have URLs: they are asked to cosign "
+                "this cluster's checkpoints. Default: nobody is asked.",
+                examples=["/srv/bftnode/config/witnesses.policy"],
+            ),
+        ]
+        | None
+    ) = None
+    ask_interval_ms: Annotated[
+        int, _bounded(100, DAY_MS, "The least time between two checkpoints that witnesses are asked to cosign.")
+    ] = 10_000
+    logs: (
+        Annotated[
+            str,
+            Meta(
+                max_length=4096,
+                description="A policy file whose log lines name the logs that this member is a witness for, with its "
+                "log keys, at [web] listen. Default: for none.",
+                examples=["/srv/bftnode/config/logs.policy"],
+            ),
+        ]
+        | None
+    ) = None
+
+
 class ShutdownSection(Section, frozen=True):
     """SIGTERM and SIGINT."""
 
@@ -298,6 +356,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     client: ClientSection = ClientSection()
     timing: TimingSection = TimingSection()
     storage: StorageSection = StorageSection()
+    web: WebSection = WebSection()
+    witness: WitnessSection = WitnessSection()
     shutdown: ShutdownSection = ShutdownSection()
     inbox: InboxSection = InboxSection()
 
@@ -337,6 +397,16 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             query_wait_s_max=client.query_wait_ms_max / 1000,
             parting_s=client.linger_ms / 1000,
             complaint_interval_s=client.notice_interval_ms / 1000,
+        )
+
+    def web_limits(self) -> WebLimits:
+        """[web] in the server's own terms. A checkpoint that others bring may be as long as a note."""
+        web = self.web
+        return WebLimits(
+            connections_max=web.connections_max,
+            body_bytes_max=REQUEST_BYTES_MAX,
+            idle_s=web.idle_timeout_ms / 1000,
+            request_s=web.request_timeout_ms / 1000,
         )
 
     def replica_timing(self) -> Timing:

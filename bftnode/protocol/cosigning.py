@@ -8,6 +8,7 @@ asks for, and counts when all of them are valid (decision 014).
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
+import msgspec
 from msgspec import Meta
 
 from bftnode.protocol import mldsa, quorums
@@ -15,8 +16,8 @@ from bftnode.protocol.codec import Hash32, MemberIndex, Signature, UInt, Wire
 from bftnode.protocol.ed25519 import Signer
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.tlog.checkpoints import Checkpoint, origin_of
-from bftnode.protocol.tlog.cosignatures import cosigned_message, verify_cosignature
-from bftnode.protocol.tlog.notes import Note, NoteSignature, VerifierKey, sign_text, write_note
+from bftnode.protocol.tlog.cosignatures import cosign, cosigned_message, verify_cosignature
+from bftnode.protocol.tlog.notes import NAME_BYTES_MAX, Note, NoteSignature, VerifierKey, sign_text, write_note
 from bftnode.protocol.tlog.policy import MemberKeys
 
 CosignatureValue = Annotated[bytes, Meta(min_length=64, max_length=mldsa.SIGNATURE_BYTES)]
@@ -29,6 +30,19 @@ class MemberCosignatures(Wire, frozen=True):
     values: CosignatureValues
 
 
+OUTSIDE_MAX = 8
+"""Cosignatures of outside witnesses with one checkpoint: a note of 64 members who cosign in two kinds has room for no
+more (notes.SIGNATURES_MAX counts a quorum)."""
+
+
+class OutsideCosignature(Wire, frozen=True):
+    """A line of a signed note, by a witness that is no member."""
+
+    name: Annotated[str, Meta(max_length=NAME_BYTES_MAX)]
+    key_id: Annotated[bytes, Meta(min_length=4, max_length=4)]
+    value: Annotated[bytes, Meta(max_length=8 + mldsa.SIGNATURE_BYTES)]
+
+
 class Cosigned(Wire, frozen=True):
     """A checkpoint as a member keeps it: what the log is after block `seq`, and who said so, by ascending member."""
 
@@ -39,6 +53,15 @@ class Cosigned(Wire, frozen=True):
     signer: MemberIndex  # whose log key made `signature`: the member that keeps this
     signature: Signature
     cosignatures: Annotated[tuple[MemberCosignatures, ...], Meta(max_length=quorums.MEMBERS_MAX)]
+    outside: Annotated[tuple[OutsideCosignature, ...], Meta(max_length=OUTSIDE_MAX)] = ()
+
+
+def with_outside(cosigned: Cosigned, signatures: Sequence[NoteSignature]) -> Cosigned:
+    """With these witnesses' cosignatures, which were verified, in place of theirs that were there. Beyond OUTSIDE_MAX
+    the last ones are left out."""
+    lines = {(one.name, one.key_id): one for one in cosigned.outside}
+    lines.update({(one.name, one.key_id): OutsideCosignature(*one) for one in signatures})
+    return msgspec.structs.replace(cosigned, outside=tuple(lines.values())[:OUTSIDE_MAX])
 
 
 class CheckpointKeys:
@@ -72,6 +95,7 @@ class CheckpointKeys:
         for one in cosigned.cosignatures:
             for key, value in zip(self.cosigning_keys[one.member], one.values, strict=True):
                 lines.append(_line(key, cosigned.time_s, value))
+        lines += [NoteSignature(one.name, one.key_id, one.value) for one in cosigned.outside]
         return write_note(Note(self.checkpoint(cosigned.log_size, cosigned.log_root).text(), tuple(lines)))
 
 
@@ -89,6 +113,11 @@ class CheckpointSigner(NamedTuple):
     def sign(self, size: int, root: bytes) -> bytes:
         """The log's own signature over the checkpoint."""
         return sign_text(self.keys.checkpoint(size, root).text(), self.keys.log_keys[self.member], self.log).value
+
+    def witness(self, checkpoint: Checkpoint, time_s: int) -> list[NoteSignature]:
+        """Cosignatures over another log's checkpoint."""
+        pairs = zip(self.keys.cosigning_keys[self.member], self.kinds, strict=True)
+        return [cosign(checkpoint, key, time_s, sign) for key, sign in pairs]
 
     def cosign(self, size: int, root: bytes, time_s: int) -> tuple[bytes, ...]:
         checkpoint, keys = self.keys.checkpoint(size, root), self.keys.cosigning_keys[self.member]

@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Header, Packed, hash_header, open_block, open_header
 from bftnode.protocol.certificates import Certificate
@@ -340,8 +342,17 @@ def append(txn: Txn, db: Databases, block: Block, certificate: Certificate | Non
 
 
 def keep_checkpoint(txn: Txn, db: Databases, cosigned: Cosigned) -> None:
-    """One of the same size, with fewer cosignatures, is replaced."""
-    put(txn, db.cosigned, number(cosigned.log_size), encode(cosigned))
+    """One of the same size gives way, but for what the new one lacks: members' cosignatures and outside ones come by
+    different ways."""
+    key = number(cosigned.log_size)
+    raw = get(txn, db.cosigned, key)
+    if raw is not None:
+        before: Cosigned = opened(db.cosigned, key, _open_cosigned, raw)
+        if len(before.cosignatures) > len(cosigned.cosignatures):
+            cosigned = msgspec.structs.replace(cosigned, cosignatures=before.cosignatures)
+        if not cosigned.outside:
+            cosigned = msgspec.structs.replace(cosigned, outside=before.outside)
+    put(txn, db.cosigned, key, encode(cosigned))
 
 
 def node_records(first: int, hashes: list[bytes]) -> list[tuple[bytes, bytes]]:

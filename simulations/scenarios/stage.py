@@ -3,6 +3,7 @@
 What the judge looks at all the time (judges/) it looks at here too; a scenario that goes wrong raises Violation.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,10 +11,12 @@ from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import Records, append
 from bftnode.protocol.blocks import open_header
 from bftnode.protocol.certificates import Vote
-from bftnode.protocol.ed25519 import Signer, Verifier
+from bftnode.protocol.cosigning import CheckpointKeys, CheckpointSigner
+from bftnode.protocol.ed25519 import Signer, Verifier, public_key_of, signer
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.messages import Kind, PrePrepare, open_body
+from bftnode.protocol.tlog.policy import MemberKeys
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica import agreement
 from bftnode.replica.position import Timing
@@ -36,6 +39,16 @@ Loss = Callable[[int, int, Kind, int, int], bool]
 """(from, to, kind, view, height) -> whether it is lost. View and height are those of proposals and votes, else 0."""
 
 
+def _log_seed(member: int) -> bytes:
+    return hashlib.sha256(b"log key %d" % member).digest()
+
+
+def log_members(members: Membership) -> list[MemberKeys]:
+    """Everybody's public keys; log keys are real ones, for everybody's tools."""
+    publics = [public_key_of(_log_seed(member)) for member in range(members.n)]
+    return [MemberKeys(f"m{i}", members.public_keys[i], key, key) for i, key in enumerate(publics)]
+
+
 class Stage:
     """Nodes of n members; all up, nothing submitted yet. Pipelining starts with the second envelope that waits."""
 
@@ -54,6 +67,7 @@ class Stage:
         timing: Timing = QUICK,
         remember: int = 0,
         real_signatures: bool = False,
+        cosigns: bool = False,
     ) -> None:
         liars = liars or {}
         self.world = World(seed, remember=remember)
@@ -75,6 +89,11 @@ class Stage:
             self.nodes.append(node)
         for place, member in enumerate(twins, n):
             self.twins.append(self._twin(member, place))
+        self.log_members = log_members(self.members)
+        self.log_keys = CheckpointKeys(CHAIN, self.log_members)
+        for node in self.everywhere if cosigns else ():
+            sign = signer(_log_seed(node.member))
+            node.cosigner = CheckpointSigner(self.log_keys, node.member, sign, (sign,))
         for node in self.everywhere:
             node.start()
         self.pipeline = 1

@@ -16,6 +16,7 @@ FLOORS: dict[str, float] = {
     "net": 2.5,
     "api": 2.5,
     "client": 2.5,
+    "web": 2.5,
     "node": 3,
     "cli": 4,
 }
@@ -30,6 +31,7 @@ GUESTS: dict[str, set[str]] = {
     "net": {"trio", "structlog"},
     "api": {"trio", "structlog", "msgspec"},
     "client": {"trio", "msgspec"},
+    "web": {"trio", "h11"},
     "node": {"trio", "structlog", "msgspec", "cryptography", "nacl"},
     "simulations": set(),
     "theatre": {"trio", "msgspec", "lmdb"},
