@@ -11,13 +11,15 @@ import trio
 from bftnode.apps.execution import application_operation
 from bftnode.apps.log import append
 from bftnode.client.client import Client
-from bftnode.protocol.blocks import Header, make_block, pack_block
+from bftnode.protocol.blocks import Header, make_block
+from bftnode.protocol.codec import encode
 from bftnode.protocol.merkle import Frontier, leaf_hash, root_of, verify_inclusion
 from bftnode.protocol.tlog.checkpoints import parse_signed_checkpoint
 from bftnode.protocol.tlog.policy import parse_policy, write_policy
 from bftnode.protocol.tlog.proofs import parse_proof
+from bftnode.storage import pieces
 from bftnode.storage.log import LogReader, node_records
-from bftnode.storage.records import NAMES, Databases, block_key, database, number, pack, put
+from bftnode.storage.records import NAMES, Databases, Logged, database, number, put
 from tests.e2e.cluster import Cluster, running
 from theatre.ports import Ports
 
@@ -123,8 +125,9 @@ def rewrite(path: Path, *, entry: int, old: bytes, new: bytes) -> None:
             header = Header(**fields)
             again = make_block(header, raws, leaves)
             parent = again.hash
-            put(txn, databases.log, number(again.seq), again.header_raw)
-            put(txn, databases.blocks, block_key(again.seq, again.hash), pack(pack_block(again)))
+            first_piece = pieces.write(txn, databases.blocks, again.payload)
+            logged = Logged(again.header_raw, first_piece, len(again.payload), log.logged(again.seq).certificate)
+            put(txn, databases.log, number(again.seq), encode(logged))
             put(txn, databases.hashes, again.hash, number(again.seq))
         txn.drop(databases.nodes.handle, delete=False)
         for key, value in node_records(0, hashes):
