@@ -147,22 +147,6 @@ def policy(file: Path | None, home: Path | None, as_json: bool) -> None:
     click.echo(write_policy(made), nl=False)
 
 
-def policy_of(read: Genesis) -> Policy:
-    """The cluster as a policy: what a stranger needs besides a receipt."""
-    ed25519 = "ed25519" in read.cosignatures
-    keys = [
-        MemberKeys(
-            member.name,
-            bytes.fromhex(member.public_key),
-            bytes.fromhex(member.log_key),
-            bytes.fromhex(member.log_key) if ed25519 else None,
-            bytes.fromhex(member.ml_dsa_key) if member.ml_dsa_key else None,
-        )
-        for member in read.members
-    ]
-    return cluster_policy(read.chain_id(), keys)
-
-
 def _check_word(word: str, what: str) -> None:
 
     try:

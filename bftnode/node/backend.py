@@ -296,7 +296,7 @@ class NodeBackend:
         return await self.checkpoint(None, 0.0)
 
     async def tile(self, tile: Tile) -> bytes:
-        """Raises Refused(NOT_FOUND | NOTE_MALFORMED)."""
+        """Raises Refused(NOT_FOUND)."""
         found = await trio.to_thread.run_sync(self._storage.tile, tile)
         if found is None:
             raise Refused(Reason.NOT_FOUND, "no cosigned checkpoint covers this tile yet")

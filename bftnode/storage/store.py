@@ -33,7 +33,7 @@ from bftnode.protocol.merkle import consistency_proof, inclusion_proof
 from bftnode.protocol.nonces import ClientRecord, ClientWindow
 from bftnode.protocol.receipts import Receipt
 from bftnode.protocol.results import TransactionResult
-from bftnode.protocol.tlog.tiles import ENTRIES, HEIGHT, WIDTH, Tile, entry_bundle, hash_tile
+from bftnode.protocol.tlog.tiles import HEIGHT, WIDTH, Tile, bundle_level, entry_bundle, hash_tile
 from bftnode.replica.effects import AppendBlock
 from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
@@ -446,23 +446,21 @@ class Storage:
             return view.log.last_checkpoint() if size is None else view.log.checkpoint(size)
 
     def tile(self, tile: Tile) -> bytes | None:
-        """A tile or entry bundle of what the largest cosigned checkpoint covers; None beyond it.
-
-        Raises Refused(NOTE_MALFORMED) for a bundle with an entry that has no room in one.
-        """
+        """A tile or entry bundle of what the largest cosigned checkpoint covers; None beyond it, and for a bundle of the
+        kind (decision 017) that these entries are not served as."""
         with self.reading() as view:
             newest = view.log.last_checkpoint()
             size = 0 if newest is None else min(newest.log_size, view.log.size())
             first = tile.index * WIDTH
             if first + tile.width > size >> (HEIGHT * max(tile.level, 0)):
                 return None
-            if tile.level != ENTRIES:
+            if tile.level >= 0:
                 return hash_tile(tile, view.log.node_at)
             envelopes: list[bytes] = []
             while len(envelopes) < tile.width:
                 page = view.log.entries(first + len(envelopes), tile.width - len(envelopes))
                 envelopes += [entry.envelope for entry in page]
-            return entry_bundle(envelopes)
+            return entry_bundle(envelopes, tile.level) if bundle_level(envelopes) == tile.level else None
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...] | None:
         """The path from entry `index` to the root of the first `size` entries; None where the log is not so long."""

@@ -17,7 +17,7 @@ class TileSource(Protocol):
         """The largest cosigned checkpoint, as a signed note. Raises Refused(NOT_FOUND)."""
 
     async def tile(self, tile: Tile) -> bytes:
-        """A tile's or bundle's bytes. Raises Refused(NOT_FOUND | NOTE_MALFORMED), the latter for too long entries."""
+        """A tile's or bundle's bytes. Raises Refused(NOT_FOUND)."""
 
 
 class Tiles:
