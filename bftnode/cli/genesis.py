@@ -23,7 +23,7 @@ from bftnode.protocol.genesis import (
     parse_member,
     write_genesis,
 )
-from bftnode.protocol.tlog.policy import MemberKeys, Policy, cluster_policy, write_policy
+from bftnode.protocol.tlog.policy import write_policy
 
 MEMBER_BYTES_MAX = 64 * 1024
 
@@ -131,7 +131,7 @@ def policy(file: Path | None, home: Path | None, as_json: bool) -> None:
     """
 
     read = load_genesis(file if file is not None else the_home(home).genesis_path)
-    made = policy_of(read)
+    made = read.policy()
     if as_json:
         print_json(
             {

@@ -446,8 +446,8 @@ class Storage:
             return view.log.last_checkpoint() if size is None else view.log.checkpoint(size)
 
     def tile(self, tile: Tile) -> bytes | None:
-        """A tile or entry bundle of what the largest cosigned checkpoint covers; None beyond it, and for a bundle of the
-        kind (decision 017) that these entries are not served as."""
+        """A tile or entry bundle of what the largest cosigned checkpoint covers; None beyond it, and for a bundle of
+        the kind (decision 017) that these entries are not served as."""
         with self.reading() as view:
             newest = view.log.last_checkpoint()
             size = 0 if newest is None else min(newest.log_size, view.log.size())
