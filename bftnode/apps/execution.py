@@ -121,11 +121,14 @@ class Overlay:
         return self._base.get(key)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        had = key in self.changes
-        self._undo.append((key, had, self.changes[key] if had else None))
-        if not had and self._sorted is not None:
-            insort(self._sorted, key)
-        self.changes[key] = value
+        changes = self.changes
+        if key in changes:
+            self._undo.append((key, True, changes[key]))
+        else:
+            self._undo.append((key, False, None))
+            if self._sorted is not None:
+                insort(self._sorted, key)
+        changes[key] = value
 
     def scan(self, start: bytes, end: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
         if self._sorted is None:
@@ -133,7 +136,7 @@ class Overlay:
         return merged_scan(self._base, self.changes, self._sorted, start, end, limit)
 
     def checkpoint(self) -> None:
-        self._undo = []
+        self._undo.clear()
 
     def rollback(self) -> None:
         for key, had, value in reversed(self._undo):
@@ -143,7 +146,7 @@ class Overlay:
             del self.changes[key]
             if self._sorted is not None:
                 del self._sorted[bisect_left(self._sorted, key)]
-        self._undo = []
+        self._undo.clear()
 
 
 def merged_scan(
@@ -175,9 +178,9 @@ def merged_scan(
 
 
 class Scoped:
-    """An application's view: its own keys, without the prefix."""
+    """An application's view for queries: its own keys, without the prefix."""
 
-    def __init__(self, state: Overlay | ReadableState) -> None:
+    def __init__(self, state: ReadableState) -> None:
         self._state = state
 
     def get(self, key: bytes) -> bytes | None:
@@ -187,13 +190,19 @@ class Scoped:
         stop = APPLICATION_PREFIX + end if end is not None else bytes((APPLICATION_PREFIX[0] + 1,))
         return [(key[1:], value) for key, value in self._state.scan(APPLICATION_PREFIX + start, stop, limit)]
 
+
+class ScopedOverlay(Scoped):
+    """An application's view while its operations are applied."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        super().__init__(overlay)
+        self._put = overlay.put
+
     def put(self, key: bytes, value: bytes) -> None:
-        assert isinstance(self._state, Overlay), "queries do not write"
-        self._state.put(APPLICATION_PREFIX + key, value)
+        self._put(APPLICATION_PREFIX + key, value)
 
     def delete(self, key: bytes) -> None:
-        assert isinstance(self._state, Overlay), "queries do not write"
-        self._state.put(APPLICATION_PREFIX + key, None)
+        self._put(APPLICATION_PREFIX + key, None)
 
 
 class Executor:
@@ -246,7 +255,7 @@ class _BlockTurn:
         self._application = application
         self._clients_max = clients_max
         self._overlay = Overlay(base)
-        self._scoped = Scoped(self._overlay)
+        self._scoped = ScopedOverlay(self._overlay)
         self._windows: dict[bytes, ClientWindow | None] = {}
         self._touched: dict[bytes, ClientWindow] = {}
 
@@ -263,15 +272,8 @@ class _BlockTurn:
         for gone in window.use(body.nonce):
             self._overlay.put(result_key(body.client, gone), None)
         self._touched[body.client] = window
-        outcome, room = [], limits.RESULTS_BYTES_MAX
-        for operation in body.operations:
-            # The role is read each time: an administrator may remove itself in the middle of its envelope.
-            done = self._apply(
-                operation, context, window.role, min(room, limits.RESULT_BYTES_MAX), transaction.validated
-            )
-            room -= len(done.value)
-            outcome.append(done)
-        result = TransactionResult(transaction.id, seq, context.log_index, "", tuple(outcome))
+        outcome = self._apply_all(body.operations, context, window, transaction.validated)
+        result = TransactionResult(transaction.id, seq, context.log_index, "", outcome)
         encoded = encode(result)
         self.encoded.append(encoded)
         self._overlay.put(result_key(body.client, body.nonce), encoded)
@@ -283,28 +285,38 @@ class _BlockTurn:
             self._overlay.put(CLIENT_PREFIX + client, encode(window.record()))
         return self._overlay.changes
 
-    def _apply(self, operation: bytes, context: Context, role: int, room: int, validated: bool) -> OperationResult:
-        """One operation: all of it and its value, or nothing of it and a code."""
-        self._overlay.checkpoint()
-        if operation[:1] != _APPLICATION_BYTE:
-            code = self._apply_system(operation, role)
-            return OperationResult("" if code is None else str(code), b"")
-        content = operation[1:]
-        if not validated:
-            # Not every replica saw this block before it was certified, and none judges it again.
+    def _apply_all(
+        self, operations: Sequence[bytes], context: Context, window: ClientWindow, validated: bool
+    ) -> tuple[OperationResult, ...]:
+        """Of each operation, in order, all of it and its value, or nothing of it and a code."""
+        apply, validate = self._application.apply, self._application.validate
+        scoped, overlay = self._scoped, self._overlay
+        outcome: list[OperationResult] = []
+        room, last = limits.RESULTS_BYTES_MAX, _NOTHING
+        for operation in operations:
+            overlay.checkpoint()
+            if operation[:1] != _APPLICATION_BYTE:
+                # The role is read each time: an administrator may remove itself in the middle of its envelope.
+                code = self._apply_system(operation, window.role)
+                outcome.append(OperationResult("" if code is None else str(code), b""))
+                continue
+            content = operation[1:]
             try:
-                self._application.validate(content)
-            except Refused:
-                return OperationResult(str(Reason.TX_INVALID_OPERATION), b"")
-        try:
-            value = self._application.apply(self._scoped, content, context)
-        except Refused as refused:
-            self._overlay.rollback()
-            return OperationResult(str(refused.reason), b"")
-        if len(value) > room:
-            self._overlay.rollback()
-            return OperationResult(str(Reason.TX_RESULT_SIZE), b"")
-        return OperationResult("", value)
+                if not validated:
+                    # Not every replica saw this block before it was certified, and none judges it again.
+                    _validate(validate, content)
+                value = apply(scoped, content, context)
+                if len(value) > room or len(value) > limits.RESULT_BYTES_MAX:
+                    raise Refused(Reason.TX_RESULT_SIZE)
+            except Refused as refused:
+                overlay.rollback()
+                outcome.append(OperationResult(str(refused.reason), b""))
+                continue
+            room -= len(value)
+            if value is not last.value:  # the answers of a thousand puts are one object
+                last = OperationResult("", value)
+            outcome.append(last)
+        return tuple(outcome)
 
     def _apply_system(self, operation: bytes, role: int) -> Reason | None:
         """Admit or remove a client, or the reason why not. Every guard stands before the first change."""
@@ -345,6 +357,16 @@ class _BlockTurn:
             raw = self._overlay.get(CLIENT_PREFIX + client)
             self._windows[client] = None if raw is None else ClientWindow.load(_open_own(_open_client, raw))
         return self._windows[client]
+
+
+_NOTHING = OperationResult("", b"")
+
+
+def _validate(validate: Callable[[bytes], None], operation: bytes) -> None:
+    try:
+        validate(operation)
+    except Refused as refused:
+        raise Refused(Reason.TX_INVALID_OPERATION, refused.detail) from None
 
 
 NO_STATE = bytes(32)

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from bftnode.apps.contract import KEY_BYTES_MAX, Application, Context, ReadableState, Refused, State
 from bftnode.protocol import limits
-from bftnode.protocol.codec import UInt, Wire, decoder_of, encode
+from bftnode.protocol.codec import UInt, Wire, decoder_of, encode, reader_of
 from bftnode.protocol.errors import Reason
 
 VALUE_BYTES_MAX = limits.RESULT_BYTES_MAX - 1024
@@ -121,6 +121,7 @@ class Batched(Wire, frozen=True, tag=6):
 Result = Done | Found | Deleted | Swapped | Page | Batched
 
 _read_operation: Callable[[bytes], Operation] = decoder_of(Operation, limits.TRANSACTION_BYTES_MAX)
+_read_valid_operation: Callable[[bytes], Operation] = reader_of(Operation)
 _read_query: Callable[[bytes], Query] = decoder_of(Query, limits.TRANSACTION_BYTES_MAX)
 _read_result: Callable[[bytes], Result] = decoder_of(Result, limits.RESULT_BYTES_MAX)
 
@@ -134,7 +135,7 @@ class KeyValue(Application):
         open_operation(operation)
 
     def apply(self, state: State, operation: bytes, context: Context) -> bytes:
-        request = open_operation(operation)
+        request = _read_valid_operation(operation)
         # The first is the hot path: ten thousand puts a second on a fraction of a core.
         if type(request) is Put:
             state.put(request.key, request.value)

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from bftnode.apps.contract import Application, Context, ReadableState, Refused, State
 from bftnode.protocol import limits
-from bftnode.protocol.codec import PublicKey, UInt, Wire, decoder_of, encode
+from bftnode.protocol.codec import PublicKey, UInt, Wire, decoder_of, encode, reader_of
 from bftnode.protocol.errors import Reason
 
 RECORD_BYTES_MAX = 192 * 1024
@@ -107,10 +107,11 @@ class Page(Wire, frozen=True, tag=3):
 Answer = Appended | Found | Page
 
 _read_append: Callable[[bytes], Append] = decoder_of(Append, limits.TRANSACTION_BYTES_MAX)
+_read_valid_append: Callable[[bytes], Append] = reader_of(Append)
 _read_query: Callable[[bytes], Query] = decoder_of(Query, 64)
 _read_answer: Callable[[bytes], Answer] = decoder_of(Answer, PAGE_BYTES_MAX + RECORD_BYTES_MAX)
-_read_stored: Callable[[bytes], Stored] = decoder_of(Stored, RECORD_BYTES_MAX + _RECORD_OVERHEAD_BYTES)
-_read_end: Callable[[bytes], End] = decoder_of(End, 64)
+_read_stored: Callable[[bytes], Stored] = reader_of(Stored)
+_read_end: Callable[[bytes], End] = reader_of(End)
 
 
 class Records(Application):
@@ -120,7 +121,7 @@ class Records(Application):
         open_append(operation)
 
     def apply(self, state: State, operation: bytes, context: Context) -> bytes:
-        data = open_append(operation).data
+        data = _read_valid_append(operation).data
         end = _end(state)
         index = first = end.size
         if index and end.log_index == context.log_index:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +40,10 @@ itself: more would take disk long before its use, less would make readers wait, 
 
 GROWTH_BYTES_MIN = 256 * 1024
 """Where not even this is left on the disk, it is full."""
+
+ROOM_BYTES = 4 * 1024 * 1024
+"""A map that grows by GROWTH_BYTES or more does so before a turn while it has no more free than this at its end: a
+flush that met the end would be done twice."""
 
 READ_S_MAX = 30.0
 """Readers are short (D11). Growth waits this long for those under way, then the turn fails as if the disk were full
@@ -196,6 +200,9 @@ class Environment:
         Raises DiskFull, StorageBroken.
         """
         self._check_file()
+        if self._map_bytes >= GROWTH_BYTES and self._map_bytes - self.used_bytes < ROOM_BYTES:
+            with suppress(DiskFull):  # there may be free pages enough
+                self._grow()
         while True:
             try:
                 return self._attempt(work)

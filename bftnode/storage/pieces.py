@@ -1,30 +1,30 @@
 """Blocks' payloads on the disk: in pieces, numbered in the order in which they were stored.
 
-Each is a record with a seal of its own, of a size of which four fill a page. So a block costs its bytes and hardly more
+Each is a record with a checksum of its own (CRC-32 of key and bytes: who opens a block compares it with its header), of
+a size of which four fill a page. So a block costs its bytes and hardly more
 (a record of many pages leaves its last one half empty, and LMDB has to find neighbouring free ones for it), and some
 bytes in the middle of a block are read and checked without the rest of it: the state names most of its values by their
 address here instead of having them again (state.py). An address is a piece's number times PIECE_BYTES, and the offset
 in it; the pieces of one block are neighbours.
 """
 
+import zlib
 from itertools import islice
 
 from bftnode.storage.errors import IntegrityError
 from bftnode.storage.records import (
     PAGE_ROOM_BYTES,
     RECORD_OVERHEAD_BYTES,
-    SEAL_BYTES,
     Database,
     Txn,
-    need,
     number,
-    put_many,
     record_name,
-    unseal,
 )
 
-PIECE_BYTES = PAGE_ROOM_BYTES // 4 - RECORD_OVERHEAD_BYTES - 8 - SEAL_BYTES
-"""994: a block leaves half of one unused, on average, and the seals of larger ones would take longer to check."""
+_CHECKSUM_BYTES = 4
+
+PIECE_BYTES = PAGE_ROOM_BYTES // 4 - RECORD_OVERHEAD_BYTES - 8 - _CHECKSUM_BYTES
+"""998: a block leaves half of one unused, on average, and the seals of larger ones would take longer to check."""
 
 
 def write(txn: Txn, db: Database, payload: bytes) -> int:
@@ -33,7 +33,7 @@ def write(txn: Txn, db: Database, payload: bytes) -> int:
     first = int.from_bytes(cursor.key(), "big") + 1 if cursor.last() else 0
     starts = range(0, len(payload), PIECE_BYTES)
     pieces = ((number(at), payload[start : start + PIECE_BYTES]) for at, start in enumerate(starts, first))
-    put_many(txn, db, pieces, append=True)
+    cursor.putmulti(((key, _checksum(key, piece) + piece) for key, piece in pieces), append=True)
     return first
 
 
@@ -56,13 +56,28 @@ def read_at(txn: Txn, db: Database, address: int, size: int) -> bytes:
 
 def read_piece(txn: Txn, db: Database, at: int) -> bytes:
     """One piece. Raises IntegrityError."""
-    return need(txn, db, number(at))
+    key = number(at)
+    sealed = txn.get(key, db=db.handle)
+    if sealed is None:
+        raise IntegrityError(record_name(db, key), "the record is missing")
+    return _unseal(db, key, sealed)
 
 
 def read_unchecked(txn: Txn, db: Database, first: int, size: int) -> bytes:
     """As `read`, whatever the seals say and as far as there is something: for who looks for the damage."""
     found = (txn.get(number(at), db=db.handle) or b"" for at in _pieces(first, size))
-    return b"".join(sealed[SEAL_BYTES:] for sealed in found)
+    return b"".join(sealed[_CHECKSUM_BYTES:] for sealed in found)
+
+
+def _checksum(key: bytes, piece: bytes) -> bytes:
+    return zlib.crc32(piece, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _unseal(db: Database, key: bytes, sealed: bytes) -> bytes:
+    piece = sealed[_CHECKSUM_BYTES:]
+    if _checksum(key, piece) != sealed[:_CHECKSUM_BYTES]:
+        raise IntegrityError(record_name(db, key), "the checksum does not match")
+    return piece
 
 
 def _pieces(first: int, size: int) -> range:
@@ -76,7 +91,7 @@ def _joined(txn: Txn, db: Database, pieces: range, size: int, *, at_least: bool 
         for at, (key, sealed) in zip(pieces, islice(cursor, len(pieces)), strict=False):
             if key != number(at):
                 break
-            found.append(unseal(db, key, sealed))
+            found.append(_unseal(db, key, sealed))
     payload = b"".join(found)
     if len(found) != len(pieces) or len(payload) < size or (len(payload) > size and not at_least):
         missing = pieces.start + min(len(found), len(pieces) - 1)

@@ -1,9 +1,9 @@
 """The shape of everything on disk: the named databases, their keys, and the seal on every value.
 
-LMDB has no page checksums, so each value carries eight bytes of BLAKE2b over its database's name, its key and
-itself: a flipped bit, or a record that stands under a key that is not its own, is found when it is read
-(faults.md D06, D14). A seal is no protection against who can write the file; hashes and certificates are, and
-verify.py checks those.
+LMDB has no page checksums, so each value carries eight bytes of BLAKE2b over its database's name, its key and itself
+(in `blocks` and `state` a CRC-32): a flipped bit, or a record that stands under a key that is not its own, is found
+when it is read (faults.md D06, D14). A seal is no protection against who can write the file; hashes and certificates
+are, and verify.py checks those.
 
 database       key                            value
 meta           name                           identity of the node; derived height; digest and tally of the state then

@@ -192,28 +192,35 @@ def references(seq: int, payload: bytes, changes: dict[bytes, bytes | None]) -> 
 
     A matter of this disk alone: what is not found here is merely stored twice.
     """
-    found = dict.fromkeys(changes, 0)
+    found: list[int] = []
     block, prefix, stands_at = seq << _OFFSET_BITS + _HEAD_BITS, APPLICATION_PREFIX[0], payload.startswith
     end, gap, head, searches = 0, 0, 0, SEARCHES_MAX
     for key, value in changes.items():
         if value is None or len(value) < NAMED_BYTES_MIN or key[0] != prefix:
+            found.append(0)
             continue
         # Operations of one client are mostly alike: as far behind the last value as that was behind the one before it.
-        start, size = end + gap, len(value) - head
-        if size < NAMED_BYTES_MIN or not stands_at(value[head:] if head else value, start):
-            start = -1
-        elif head and payload[start - 1] == value[head - 1]:
-            start = -1  # there may be more of it than of the last one
-        if start < 0:
-            start, head = _search(payload, value, end, far=searches > 0)
-            if start < 0:
-                searches -= 1
-                continue
-            size = len(value) - head
-            gap = start - end
-        found[key] = block | start << _HEAD_BITS | head
+        start, size = end + gap, len(value)
+        if head or not stands_at(value, start):
+            if not _continues(payload, value, start, head):
+                start, head = _search(payload, value, end, far=searches > 0)
+                if start < 0:
+                    searches -= 1
+                    head = 0
+                    found.append(0)
+                    continue
+                gap = start - end
+            size -= head
+        found.append(block | start << _HEAD_BITS | head)
         end = start + size
-    return found
+    return dict(zip(changes, found, strict=True))
+
+
+def _continues(payload: bytes, value: bytes, start: int, head: int) -> bool:
+    """Whether exactly what follows the first `head` bytes of `value`, and no byte more, stands at `start`."""
+    if not 0 < head <= len(value) - NAMED_BYTES_MIN:
+        return False
+    return payload.startswith(value[head:], start) and payload[start - 1] != value[head - 1]
 
 
 def _search(payload: bytes, value: bytes, near: int, *, far: bool) -> tuple[int, int]:
@@ -252,11 +259,13 @@ def apply_changes(
     """
     ordered = sorted(changes)
     count, checksums, crc32, packed = tally.entries, tally.checksums, zlib.crc32, _name.pack
-    cursor, getmulti = txn.cursor(db=db.handle), txn.cursor(db=db.handle).getmulti
+    cursor = txn.cursor(db=db.handle)
+    getmulti = cursor.getmulti
     block, base = -1, 0  # the last one that a value was named in, and its address
     for start in range(0, len(ordered), DENSE_KEYS):
         group = ordered[start : start + DENSE_KEYS]
-        old = getmulti(group)
+        there = _stretch(cursor, group[0], group[-1], len(group))
+        old = getmulti(group) if there is None else [(key, there[key]) for key in group if key in there]
         records: list[tuple[bytes, bytes]] = []
         gone: list[bytes] = []
         for key in group:
@@ -277,7 +286,7 @@ def apply_changes(
                 records.append((key, _literal(key, value, checksum)))
         count += len(records) - len(old)
         checksums -= sum(int.from_bytes(record[:4], "big") for _, record in old)
-        _put(cursor, records, len(group) - len(old))
+        _put(cursor, records, there, len(group) - len(old))
         for key in gone:
             txn.delete(key, db=db.handle)
     return Tally(count, checksums % _TALLY_MODULUS)
@@ -291,8 +300,9 @@ def _literal(key: bytes, value: bytes, checksum: int) -> bytes:
     return _form.pack(checksum, LITERAL) + value
 
 
-def _put(cursor: Cursor, records: list[tuple[bytes, bytes]], fresh: int) -> None:
-    """Put records, which are in ascending order; `fresh` of their keys are not there yet.
+def _put(cursor: Cursor, records: list[tuple[bytes, bytes]], there: dict[bytes, bytes] | None, fresh: int) -> None:
+    """Put records, which are in ascending order; `fresh` of their keys are not there yet. `there`: what is there
+    between the first and the last of them, if that is not more than they.
 
     LMDB halves a page that is full, unless what comes goes to its end. New keys in ascending order somewhere in the
     tree thus leave page after page half empty, because of the old ones behind them. So where a stretch of the tree
@@ -302,11 +312,8 @@ def _put(cursor: Cursor, records: list[tuple[bytes, bytes]], fresh: int) -> None
     """
     last = records[-1][0] if records else b""
     wedges = [last + b"\x00" * count for count in (1, 2, 3)]
-    if not fresh * 2 > len(records) > DENSE_KEYS_MIN or len(wedges[2]) > LMDB_KEY_BYTES_MAX:
-        cursor.putmulti(records)
-        return
-    there = _stretch(cursor, records[0][0], last, fresh)
-    if there is None or (cursor.key() and cursor.key() <= wedges[2]):
+    packed = there is not None and len(there) <= fresh and fresh * 2 > len(records) > DENSE_KEYS_MIN
+    if not packed or len(wedges[2]) > LMDB_KEY_BYTES_MAX or (cursor.set_range(wedges[0]) and cursor.key() <= wedges[2]):
         cursor.putmulti(records)
         return
     if there:
@@ -323,7 +330,7 @@ def _put(cursor: Cursor, records: list[tuple[bytes, bytes]], fresh: int) -> None
 
 
 def _stretch(cursor: Cursor, first: bytes, last: bytes, most: int) -> dict[bytes, bytes] | None:
-    """The records from key `first` to `last`, the cursor then being behind them; None: they are more than `most`."""
+    """The records from key `first` to `last`; None: they are more than `most`."""
     found: dict[bytes, bytes] = {}
     if cursor.set_range(first):
         for key, record in cursor:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bftnode.apps.execution import Overlay, Scoped
+from bftnode.apps.execution import Overlay, Scoped, ScopedOverlay
 from tests.apps.chain import Map
 
 KEYS = st.binary(min_size=1, max_size=2).map(lambda raw: bytes(byte % 4 for byte in raw)) | st.integers(0, 40).map(
@@ -69,6 +69,6 @@ def test_an_application_sees_its_own_keys_only() -> None:
     assert scoped.scan(b"", None, 10) == [(b"", b""), (b"x", b"1"), (b"\xff", b"2")]
     assert scoped.get(b"x") == b"1"
     overlay = Overlay(state)
-    Scoped(overlay).put(b"y", b"6")
-    Scoped(overlay).delete(b"x")
+    ScopedOverlay(overlay).put(b"y", b"6")
+    ScopedOverlay(overlay).delete(b"x")
     assert overlay.changes == {b"ay": b"6", b"ax": None}

@@ -151,8 +151,8 @@ def crash(storage: Storage) -> None:
 
 def rewrite(path: Path, name: str, key: bytes, value: bytes) -> None:
     """Replace a record of a closed storage as root could, with a checksum that fits."""
-    if name == "state":
-        record = zlib.crc32(key + value).to_bytes(4, "big") + b"\x00" + value
+    if name in ("blocks", "state"):
+        record = zlib.crc32(key + value).to_bytes(4, "big") + (b"\x00" if name == "state" else b"") + value
     else:
         record = hashlib.blake2b(name.encode() + b"\x00" + key + value, digest_size=8).digest() + value
     with lmdb.open(str(path / "lmdb"), map_size=2**30, max_dbs=16) as env:
