@@ -16,20 +16,30 @@ from bftnode.cli.entries import entry_json, entry_line
 from bftnode.cli.errors import FAILURE, INTEGRITY, CommandFailed
 from bftnode.cli.homes import the_home
 from bftnode.cli.monitor import monitor
-from bftnode.cli.options import example, home_option, json_option
+from bftnode.cli.options import DIRECTORY, example, home_option, json_option
 from bftnode.cli.output import decorated, note, print_fields, print_json, print_line
+from bftnode.cli.tiles import TileFolder
 from bftnode.client.client import Client
 from bftnode.client.operations import application_operation
 from bftnode.protocol.blocks import open_header
 from bftnode.protocol.client_messages import ENTRIES_MAX, Entry
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
+from bftnode.protocol.tlog.checkpoints import Checkpoint
+from bftnode.protocol.tlog.policy import write_policy
 from bftnode.storage.directory import LMDB_NAME
 from bftnode.storage.environment import opened_read_only
 from bftnode.storage.log import LogReader
 from bftnode.storage.verify import VerifyReport, verify_log
 
 FOLLOW_INTERVAL_S = 0.5
+
+POLICY = "policy"
+"""In a folder of tiles, the policy by which its checkpoint is valid; none of c2sp.org/tlog-tiles' files."""
+
+CHECKPOINT_WAIT_S = 5.0
+"""How long an export waits for a first checkpoint."""
+
 BEYOND = 2**62
 """An index that no log reaches: asking for it tells the log's size."""
 
@@ -137,13 +147,29 @@ def tail(access: Access, count: int, follow: bool, as_json: bool) -> None:
     access.run(work)
 
 
-@log.command(epilog=example("bftnode log export --first 0 --home demo/client > log.jsonl"))
+@log.command(
+    epilog=example(
+        "bftnode log export --first 0 --home demo/client > log.jsonl",
+        "bftnode log export --tiles /var/www/log --home demo/client",
+    )
+)
 @click.option("--first", type=click.IntRange(0, BEYOND), default=0, show_default=True, help="The first index.")
 @click.option("--count", type=click.IntRange(1), help="At most so many. Default: all that there are now.")
+@click.option("--tiles", type=DIRECTORY, metavar="DIR", help="Write the log as static files, or what is new of it.")
 @access_options
-def export(access: Access, first: int, count: int | None, as_json: bool) -> None:
-    """Export entries as JSON lines, with the envelopes' own bytes. --json changes nothing here."""
+def export(access: Access, first: int, count: int | None, tiles: Path | None, as_json: bool) -> None:
+    """Export entries as JSON lines, with the envelopes' own bytes; or the log as static files.
+
+    With --tiles: C2SP tlog-tiles, up to the newest checkpoint that a quorum cosigned. Said again, it adds what is new.
+    Every hash is computed from the entries; exit code 5 if they do not lead to the checkpoint, or if DIR holds another
+    log. --json changes nothing of entries.
+    """
     genesis = access.genesis()
+    if tiles is not None:
+        if first or count is not None:
+            raise click.UsageError("--tiles exports all of the log: no --first and no --count")
+        _export_tiles(access, genesis, tiles, as_json)
+        return
 
     async def work(client: Client) -> int:
         end = (await client.entries(BEYOND, 1)).log_size
@@ -154,6 +180,28 @@ def export(access: Access, first: int, count: int | None, as_json: bool) -> None
         return written
 
     note(f"{access.run(work)} entries exported")
+
+
+def _export_tiles(access: Access, genesis: Genesis, path: Path, as_json: bool) -> None:
+    folder = TileFolder(path)
+
+    async def work(client: Client) -> Checkpoint:
+        signed = await client.checkpoint(folder.size, wait_s=CHECKPOINT_WAIT_S)
+        latest = await client.checkpoint()
+        if latest.checkpoint.size > signed.checkpoint.size:
+            signed = latest
+        async for entry in _entries(client, folder.start, signed.checkpoint.size):
+            folder.add(entry.envelope)
+        folder.finish(signed.checkpoint, signed.note)
+        return signed.checkpoint
+
+    before = folder.size
+    made = access.run(work)
+    (path / POLICY).write_text(write_policy(genesis.policy()), encoding="ascii")
+    if as_json:
+        print_json({"origin": made.origin, "size": made.size, "root": made.root.hex(), "new": made.size - before})
+    else:
+        print_line(f"{made.size} entries of {made.origin}, {made.size - before} of them new, are in {path}")
 
 
 @log.command(epilog=example("bftnode log verify --home demo/node0 --json"))
