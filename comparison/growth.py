@@ -45,6 +45,8 @@ RESTART_S_MAX = 3.0
 RESTART_S = 60.0
 """A member that does not vote after so long fails the study."""
 DISK_MAX = 1.6
+ASK_S = 0.05
+"""Between two looks at a member that starts: more of them would take its CPU."""
 KEY_BYTES = 24
 """Of bench's keys, `bench/RUN/NUMBER`, roughly: what an operation holds beside its value."""
 NOTE = (
@@ -141,8 +143,9 @@ async def restart(running: RunningMembers) -> float:
         running.start(back)
         with trio.move_on_after(RESTART_S):
             # Not before it is there: the others would wait for it, and leave the view.
-            while not isinstance((await client.status_all(0.05)).get(number), NodeStatus):
+            while not isinstance((await client.status_all(ASK_S)).get(number), NodeStatus):
                 running.members.check()
+                await trio.sleep(ASK_S)
             try:
                 await client.call(application_operation(kv.put(b"after the restart", b"")), timeout_s=RESTART_S)
             except (Refused, OutcomeUnknown) as error:
