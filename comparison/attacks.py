@@ -27,7 +27,7 @@ from comparison.systems import started
 LOAD = Load("coalesced", 1024)
 WINDOWS = 1.5
 """Each is so many times as long as a row's: there is one of each kind."""
-RECOVER_S = 6.0
+RECOVER_S = 10.0
 """Under load, after an attack began and before what is left is measured."""
 ATTACK_S_MAX = 300.0
 """An attacking client ends by itself, at the latest."""

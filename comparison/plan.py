@@ -28,7 +28,7 @@ STUDY_S: Mapping[str, tuple[float, float]] = {
     "T7": (75.0, 3.0),
     "T8": (240.0, 6.0),
     "T9": (25.0, 12.0),
-    "T10": (90.0, 21.0),
+    "T10": (120.0, 21.0),
 }
 """What each usually takes: so much, and so many windows."""
 
