@@ -349,6 +349,16 @@ class _Walk:
         for _ in StoredState(txn, databases, prove_absence=False).items():
             pass
         load_state_record(txn, databases)
+        self._checkpoints(LogReader(txn, databases))
+
+    def _checkpoints(self, log: LogReader) -> None:
+        """What was cosigned is of this log. By whom, and whether a quorum, is for who has the checkpoint in hand."""
+        checkpoint = log.checkpoint(0)
+        while checkpoint is not None and checkpoint.seq <= self.proved:
+            header = log.header(checkpoint.seq)
+            if (checkpoint.log_size, checkpoint.log_root) != (header.log_size, header.log_root):
+                raise _Bad(checkpoint.seq, None, "members cosigned another log of this height")
+            checkpoint = log.checkpoint(checkpoint.log_size + 1)
 
     def _compare_state(self, txn: Txn, databases: Databases) -> None:
         """The stored state is what executing the log up to the derived height gives, entry by entry; so is its digest,

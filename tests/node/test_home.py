@@ -17,8 +17,11 @@ from bftnode.node.home import (
     read_text,
     write_new,
 )
+from bftnode.node.identity import checkpoint_signer
+from bftnode.protocol.cosigning import Cosigned, MemberCosignatures
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.genesis import Genesis, Member, ParametersFile, make_genesis, parse_member
+from bftnode.protocol.genesis import CosignatureKind, Genesis, Member, ParametersFile, make_genesis, parse_member
+from bftnode.protocol.tlog.policy import check_checkpoint, parse_policy, write_policy
 
 PEER, CLIENT = "a.example:7000", "a.example:7001"
 
@@ -203,3 +206,28 @@ def test_text_files_are_bounded(tmp_path: Path) -> None:
         read_text(tmp_path / "long", 10)
     with pytest.raises(Refused, match="binary: not UTF-8"):
         read_text(tmp_path / "binary", 10)
+
+
+@pytest.mark.parametrize("kinds", [("ed25519",), ("ml-dsa-44",), ("ml-dsa-44", "ed25519")])
+def test_members_keys_sign_checkpoints_that_the_policy_calls_valid(
+    tmp_path: Path, kinds: tuple[CosignatureKind, ...]
+) -> None:
+    """Of every kind that a genesis may ask for: a quorum's are enough, one fewer, or one kind of two, are not."""
+    homes = [Home(tmp_path / f"node{i}") for i in range(4)]
+    made = [create_home(home.path, f"m{i}", f"a:{i + 1}", f"b:{i + 1}") for i, home in enumerate(homes)]
+    genesis = make_genesis("keys", "kv", [made[0].public_key], made, ParametersFile(), kinds)
+    keys, policy = genesis.checkpoint_keys(), parse_policy(write_policy(genesis.policy()).encode())
+    identities = {my_index(genesis, home.load_identity()): home.load_identity() for home in homes}
+    signers = [checkpoint_signer(identities[i], keys, i) for i in range(4)]
+    by = [MemberCosignatures(i, one.cosign(7, bytes(32), 1000)) for i, one in enumerate(signers)]
+    for one in by:
+        assert keys.valid(one.member, 7, bytes(32), 1000, one.values)
+        assert not keys.valid(one.member, 8, bytes(32), 1000, one.values)
+        assert not keys.valid(one.member, 7, bytes(32), 1001, one.values)
+        assert not keys.valid((one.member + 1) % 4, 7, bytes(32), 1000, one.values)
+        assert not keys.valid(one.member, 7, bytes(32), 1000, one.values * 2)
+    signature = signers[2].sign(7, bytes(32))
+    good = Cosigned(1, 7, bytes(32), 1000, 2, signature, tuple(by[1:]))
+    assert check_checkpoint(keys.note(good), policy).checkpoint == keys.checkpoint(7, bytes(32))
+    with pytest.raises(Refused):
+        check_checkpoint(keys.note(Cosigned(1, 7, bytes(32), 1000, 2, signature, tuple(by[2:]))), policy)

@@ -9,11 +9,13 @@ import pytest
 from bftnode.protocol.blocks import Block, Header, make_block
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import encode
+from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
+from bftnode.protocol.merkle import Frontier, leaf_hash, root_of, verify_consistency, verify_inclusion
+from bftnode.protocol.tlog.tiles import ENTRIES, LONG_ENTRIES, Tile, parse_entry_bundle
 from bftnode.storage.log import node_records
 from bftnode.storage.records import Placed, nodes_before, number, open_logged
-from bftnode.storage.store import Storage
+from bftnode.storage.store import Storage, Turn
 from bftnode.storage.verify import Fault, identity_of, verify_log
 from tests.storage.chains import Client, World, delete, read_raw, rewrite, rewrite_block
 from tests.storage.child import ROOT
@@ -220,3 +222,57 @@ def test_nonsense_is_a_finding(tmp_path: Path) -> None:
         assert not verify_log(tmp_path, world.membership).ok
     data.unlink()
     assert not verify_log(tmp_path, world.membership).ok
+
+
+@pytest.mark.covers("D16")
+def test_cosigned_checkpoints_are_of_the_log(tmp_path: Path) -> None:
+    """A member that keeps others' signatures over another log has been rewritten, or they have lied to it."""
+    world, blocks = build(tmp_path)
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    header = blocks[4].header
+    cosigned = Cosigned(4, header.log_size, header.log_root, 1, 0, bytes(64), ())
+    storage.commit(Turn(checkpoints=[cosigned]))
+    assert storage.checkpoint(1) == storage.checkpoint(None) == cosigned
+    assert storage.checkpoint(header.log_size + 1) is None
+    storage.close()
+    assert verify_log(tmp_path, world.membership).ok
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    storage.commit(Turn(checkpoints=[Cosigned(4, header.log_size, bytes(32), 1, 0, bytes(64), ())]))
+    storage.close()
+    assert fault_of(tmp_path, world) == Fault(4, 15, "members cosigned another log of this height")
+
+
+def test_proofs_and_tiles_are_of_what_is_there(tmp_path: Path) -> None:
+    """Inclusion, consistency and tiles up to what is cosigned; beyond it there is none."""
+    world, blocks = build(tmp_path)
+    leaves = [leaf_hash(raw) for block in blocks for raw in block.transactions]
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    for size in (3, 8, 15):
+        root = root_of(leaves[:size])
+        for index in range(size):
+            path = storage.inclusion(index, size)
+            assert path is not None
+            assert verify_inclusion(leaves[index], index, size, path, root)
+        path = storage.consistency(3, size)
+        assert path is not None
+        assert verify_consistency(3, size, root_of(leaves[:3]), root, path)
+    for index, size in ((15, 15), (0, 16), (-1, 3), (3, 3)):
+        assert storage.inclusion(index, size) is None
+    for old, new in ((3, 16), (8, 3), (-1, 3)):
+        assert storage.consistency(old, new) is None
+    assert storage.tile(Tile(0, 0, 1)) is None, "nothing is cosigned yet"
+    header = blocks[4].header
+    storage.commit(Turn(checkpoints=[Cosigned(4, header.log_size, header.log_root, 1, 0, bytes(64), ())]))
+    assert storage.tile(Tile(0, 0, header.log_size)) == b"".join(leaves[: header.log_size])
+    bundle = storage.tile(Tile(ENTRIES, 0, header.log_size))
+    assert bundle is not None
+    assert [leaf_hash(entry) for entry in parse_entry_bundle(bundle)] == leaves[: header.log_size]
+    for tile in (
+        Tile(0, 0, header.log_size + 1),
+        Tile(0, 0),
+        Tile(1, 0, 1),
+        Tile(ENTRIES, 1, 1),
+        Tile(LONG_ENTRIES, 0, 1),
+    ):
+        assert storage.tile(tile) is None
+    storage.close()
