@@ -7,6 +7,7 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import (
     BlockAnswer,
     Checkpoint,
+    Cosignature,
     FetchBlock,
     FetchRun,
     ForkProof,
@@ -75,7 +76,7 @@ def _said(body: object) -> str:
         case Status():
             active = "active" if body.active else "waiting"
             return f"view {body.view} {active} committed {body.committed} tip {body.tip}"
-        case Checkpoint():
+        case Checkpoint() | Cosignature():
             return f"height {body.seq}"
         case FetchRun():
             return f"from {body.first}"

@@ -4,7 +4,7 @@ What is proven by itself (an entry with its receipt) is taken from any member; w
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 import trio
@@ -23,6 +23,10 @@ from bftnode.protocol.tlog.proofs import Proof, check_included, write_proof
 
 Answer = TypeVar("Answer")
 T = TypeVar("T")
+
+COSIGNED_AGAIN_S = 3.0
+"""Members that were all killed at once sign their head again half a second after they start: for so long a log without
+the checkpoint that a client remembers is not called another one."""
 
 _PASSING = frozenset((Reason.NOT_READY, Reason.BUSY, Reason.CONN_LOST))
 """A member that refuses a read for one of these may answer it later."""
@@ -254,24 +258,38 @@ class Reads:
             answer = await self._ask(link, lambda number: cm.GetConsistency(number, *sizes), cm.ProofValue)
             self.growth.check(size, root, answer.path)
 
+        refusals: list[Refused] = []
         try:
-            await self._first(work)
+            await self._first(work, refusals=refusals)
         except Refused as refused:
             detail = f"the log that is shown ({size} entries) is not proved to be the one that was verified before"
-            raise Refused(Reason.INTEGRITY, f"{detail}: {refused.detail}") from None
+            raise self._verdict(refusals, f"{detail}: {refused.detail}") from None
+
+    def _verdict(self, refusals: Sequence[Refused], detail: str) -> Refused:
+        """INTEGRITY where what members cannot show is not there: a correct one is among f+1 whose proofs fail, and of a
+        quorum that cosigned, one is among any quorum that has nothing to show. Else they may only be slow."""
+        failed = sum(refused.reason is Reason.INTEGRITY for refused in refusals)
+        lacking = sum(refused.reason not in _PASSING for refused in refusals)
+        if failed >= self._members.some_correct or lacking >= self._members.quorum:
+            return Refused(Reason.INTEGRITY, detail)
+        return Refused(Reason.NOT_READY, detail)
 
     async def check_growth(self) -> None:
         """What the members show now extends what was verified in an earlier life. Raises Refused(INTEGRITY)."""
         known = self.growth.largest
+        if known is None:
+            with suppress(Refused):  # there is none yet
+                await self.checkpoint(None, 0.0)
+            return
+        size, refusals = known.checkpoint.size, list[Refused]()
         try:
-            latest = await self.checkpoint(None, 0.0)
+            await self._first(
+                lambda link: self._checkpoint(link, size, COSIGNED_AGAIN_S), COSIGNED_AGAIN_S, refusals=refusals
+            )
         except Refused as refused:
-            if known is None and refused.reason is not Reason.INTEGRITY:
-                return  # there is none yet
-            raise Refused(Reason.INTEGRITY, refused.detail) from None
-        if known is not None and latest.checkpoint.size < known.checkpoint.size:
-            # A member that is behind; somebody must know the one that was verified.
-            await self.checkpoint(known.checkpoint.size, 0.0)
+            detail = f"the log of {size} entries that was verified before is not shown: {refused.detail}"
+            raise self._verdict(refusals, detail) from None
+        await self.checkpoint(None, 0.0)  # and what is newest extends it
 
     async def _entry(self, link: Link, log_index: int) -> cm.Entry:
         page = await self._ask(link, lambda number: cm.GetEntries(number, log_index, 1), cm.Entries)
@@ -279,8 +297,10 @@ class Reads:
             raise Refused(Reason.NOT_FOUND, f"no entry {log_index}")
         return page.entries[0]
 
-    async def _first(self, work: Callable[[Link], Awaitable[T]], wait_s: float = 0.0) -> T:
-        """What the first member gives for which `work` succeeds; why the last one failed."""
+    async def _first(
+        self, work: Callable[[Link], Awaitable[T]], wait_s: float = 0.0, refusals: list[Refused] | None = None
+    ) -> T:
+        """What the first member gives for which `work` succeeds. Raises why the last one failed; `refusals` has all."""
         last = Refused(Reason.NOT_READY, "no member is connected")
         for link in self.connected():
             try:
@@ -290,6 +310,8 @@ class Reads:
                 last = refused
             except trio.TooSlowError:
                 last = Refused(Reason.NOT_READY, f"member {link.number} does not answer")
+            if refusals is not None:
+                refusals.append(last)
         raise last
 
     async def block(self, seq: int, member: int | None) -> cm.BlockValue:

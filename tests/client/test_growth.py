@@ -119,3 +119,26 @@ async def test_the_memory_of_another_cluster_is_refused(town: Town, tmp_path: Pa
     with pytest.raises(Refused) as caught:
         Growth(town.genesis.policy(), FileMemory(tmp_path / "memory"))
     assert caught.value.reason is Reason.INTEGRITY
+
+
+class Away(MemoryBackend):
+    """A member that has nothing to show just now."""
+
+    async def checkpoint(self, size: int | None, timeout_s: float) -> bytes:
+        raise Refused(Reason.BUSY, "too many requests at once")
+
+    async def consistency(self, old: int, new: int) -> list[bytes]:
+        raise Refused(Reason.BUSY, "too many requests at once")
+
+
+async def test_members_that_are_only_slow_are_not_accused(town: Town, tmp_path: Path) -> None:
+    """One of four shows what was verified, false proofs or nothing: that is no other log, only not this one yet."""
+    path = tmp_path / "memory"
+    async with running(town) as cluster, remembering(cluster, path) as client:
+        await put(client, b"a", b"b")
+        await client.checkpoint()
+    kinds = {0: FalseProofs, 1: Away, 2: Away, 3: Away}
+    async with running(town, kinds=kinds) as cluster, remembering(cluster, path) as client:
+        with pytest.raises(Refused) as caught:
+            await client.ready()
+        assert caught.value.reason is Reason.NOT_READY
