@@ -68,7 +68,9 @@ LATEST_FAULTS = ("clog", "narrow line", "full disk", "drift")
 
 LATEST_BEHAVIOURS = ("fork forger",)
 """Behaviours that have dice of their own: one more for every fifth liar."""
-LATER_BEHAVIOURS = sorted(BEHAVIOURS.keys() - set(FIRST_BEHAVIOURS) - set(LATEST_BEHAVIOURS))
+LAST_BEHAVIOURS = ("complainer",)
+"""And those of the generation after: one more for every fifth liar, by dice of its own."""
+LATER_BEHAVIOURS = sorted(BEHAVIOURS.keys() - set(FIRST_BEHAVIOURS) - set(LATEST_BEHAVIOURS) - set(LAST_BEHAVIOURS))
 OPPORTUNISTS = ("decisive vote", "hidden certificate", "late equivocator")
 """What it takes to lie only where it counts, together."""
 
@@ -107,7 +109,13 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
         ),
         timings=tuple(_individual(dice, timing) for _ in range(n)),
         liars={
-            member: _with_one_more(Random(f"plan {seed}, n{member}, one more"), _with_the_latest(latest, names))
+            member: _with_one_more(
+                Random(f"plan {seed}, n{member}, and another one"),
+                _with_one_more(
+                    Random(f"plan {seed}, n{member}, one more"), _with_the_latest(latest, names), LATEST_BEHAVIOURS
+                ),
+                LAST_BEHAVIOURS,
+            )
             for member, names in liars.items()
         },
         amnesiacs=amnesiacs,
@@ -164,10 +172,10 @@ def _with_the_latest(dice: Random, names: tuple[str, ...]) -> tuple[str, ...]:
     return added if chance < 0.75 else (*names, *added)
 
 
-def _with_one_more(dice: Random, names: tuple[str, ...]) -> tuple[str, ...]:
+def _with_one_more(dice: Random, names: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
     if names == (TWINS,) or dice.random() >= 0.2:
         return names
-    return (*names, dice.choice(LATEST_BEHAVIOURS))
+    return (*names, dice.choice(added))
 
 
 def _individual(dice: Random, timing: Timing) -> Timing:

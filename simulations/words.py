@@ -15,6 +15,7 @@ from bftnode.protocol.messages import (
     NewView,
     PrePrepare,
     Run,
+    Slow,
     Status,
     ViewChange,
     open_body,
@@ -31,6 +32,9 @@ _NOTES = {
     "quarantined": "has forgotten what it said, and votes no more",
     "probation": "may vote again above height {until}",
     "rejoined": "votes again, from height {height} on",
+    "primary_suspected": "watches n{member}, the primary of view {view}, closely: {late_ms} ms late",
+    "primary_slow": "finds n{member}, the primary of view {view}, too slow: {late_ms} ms, for rounds of {round_ms} ms",
+    "primary_replaced": "leaves view {view}: {complaints} find n{member} too slow, who is passed over for {ms} ms",
     "was_asleep": "slept for {ms} ms",
     "fetch_timeout": "hears nothing from n{member}, which it asked for height {first}",
     "fork_detected": "ends: {why}",
@@ -86,6 +90,8 @@ def _said(body: object) -> str:
             return body.block.hex()[:6]
         case BlockAnswer():
             return hash_header(body.header).hex()[:6]
+        case Slow():
+            return f"view {body.view}"
         case ForkProof():
             return " against ".join(_certificate(certificate) for certificate in body.certificates)
         case _:

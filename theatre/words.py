@@ -116,6 +116,7 @@ BEHAVIOURS = frozenset(
         "old epoch",
         "framer",
         "fork forger",
+        "complainer",
         "decisive vote",
         "hidden certificate",
         "late equivocator",

@@ -35,6 +35,7 @@ class Kind(IntEnum):
     EVIDENCE = 13
     FORK = 14
     COSIGNATURE = 15
+    SLOW = 16
 
 
 class PrePrepare(Wire, frozen=True):
@@ -173,6 +174,13 @@ class Cosignature(Wire, frozen=True):
     wanting: bool  # I have not seen a quorum of them: send me yours
 
 
+class Slow(Wire, frozen=True):
+    """The primary of `view` keeps those waiting whom it could serve, as I see it. It moves nobody alone."""
+
+    epoch: UInt
+    view: UInt
+
+
 Body = (
     PrePrepare
     | Vote
@@ -188,6 +196,7 @@ Body = (
     | Accusation
     | ForkProof
     | Cosignature
+    | Slow
 )
 
 BODY_OF: dict[int, type[Body]] = {
@@ -206,6 +215,7 @@ BODY_OF: dict[int, type[Body]] = {
     Kind.EVIDENCE: Accusation,
     Kind.FORK: ForkProof,
     Kind.COSIGNATURE: Cosignature,
+    Kind.SLOW: Slow,
 }
 
 VOTES = frozenset((Kind.PREPARE, Kind.COMMIT))

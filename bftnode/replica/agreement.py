@@ -103,13 +103,18 @@ class Agreement:
             frame = self._voice.broadcast(Kind.PRE_PREPARE, body, entry.block.payload)
             self._accept(entry, frame)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the next proposal waits until a block that may change who the clients are is executed."""
+        return self._barrier > self.executed_seq
+
     def _may_propose(self) -> bool:
         position, tip = self._position, self.tip.block.seq
         if not self._pool.ready or self._members.primary_of(position.view) != self._me:
             return False  # asked after every step, and mostly answered here
         if not position.active or not position.may_vote or not self.settled or self.abstains:
             return False
-        if tip - self._chain.height >= self._members.parameters.window or self._barrier > self.executed_seq:
+        if tip - self._chain.height >= self._members.parameters.window or self.blocked:
             return False
         if not self._is_above_record(PREPARE, position.view, tip + 1):
             return False  # TRAP 3: never twice at one (v, n); a primary looks into its own record

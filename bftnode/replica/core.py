@@ -13,7 +13,7 @@ from bftnode.protocol.certificates import Certificate, Vote
 from bftnode.protocol.codec import Wire, decode
 from bftnode.protocol.cosigning import CheckpointSigner
 from bftnode.protocol.ed25519 import Signer, Verifier
-from bftnode.protocol.envelope import Frame, open_frame, signing_bytes
+from bftnode.protocol.envelope import Frame, open_frame, peek_kind, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
@@ -21,6 +21,7 @@ from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.messages import (
+    VOTES,
     Accusation,
     BlockAnswer,
     Body,
@@ -34,13 +35,14 @@ from bftnode.protocol.messages import (
     PrePrepare,
     Relay,
     Run,
+    Slow,
     Status,
     ViewChange,
     open_body,
 )
 from bftnode.protocol.nonces import ClientWindow
 from bftnode.protocol.transactions import Transaction, open_transaction
-from bftnode.replica import agreement, view_change
+from bftnode.replica import agreement, view_change, watch
 from bftnode.replica.agreement import Agreement
 from bftnode.replica.chain import Chain, Entry
 from bftnode.replica.checkpoints import Checkpoints
@@ -57,6 +59,7 @@ from bftnode.replica.sync import Synchroniser
 from bftnode.replica.view_change import CertificateMemo, ViewChanges
 from bftnode.replica.voice import BootRecord, Voice
 from bftnode.replica.votes import VoteBook
+from bftnode.replica.watch import Watch
 
 FORK = "fork"
 """Journal record: the commit certificate that contradicts this log, kept for forensics. Who has one never votes."""
@@ -121,6 +124,7 @@ class Replica:
         self.forks = Forks(
             members, me, self.position, timing, self.voice, self.memo, self.chain, self.agreement, verify
         )
+        self.watch = Watch(members, me, self.position, timing, self.chain, self.pool, self.voice, self.agreement)
         self._work_since_ms: int | None = None
         self._voting = False
         self.agreement.doors = agreement.Doors(
@@ -141,7 +145,10 @@ class Replica:
             oldest_work_ms=self._oldest_work_ms,
             lacks=self.agreement.lacks,
             want_block=self.sync.want_block,
+            passes_by=self.watch.passes_by,
+            aggrieved=self.watch.aggrieved,
         )
+        self.watch.doors = watch.Doors(leave_view=self.view_changes.leave)
         self._restore(recovered)
 
     def _restore(self, recovered: Recovered) -> None:
@@ -221,6 +228,9 @@ class Replica:
             case _:
                 assert_never(event)
         self._go_on()
+        # A vote that decides nothing changes nothing (votes_wanted).
+        if not isinstance(event, Received) or self.watch.is_behind or peek_kind(event.frame) not in VOTES:
+            self.watch.look()
         return self.voice.take()
 
     def _wake_up(self, asleep_ms: int) -> None:
@@ -228,6 +238,7 @@ class Replica:
         nothing about them, so that time does not count. Leaving a view alone cannot be taken back (T04, D13)."""
         self.pool.shift(asleep_ms)
         self.view_changes.shift(asleep_ms)
+        self.watch.was_asleep()
         if self._work_since_ms is not None:
             self._work_since_ms += asleep_ms
         self.voice.note("was_asleep", {"ms": asleep_ms})
@@ -335,6 +346,8 @@ class Replica:
             case Cosignature():
                 if self.cosigning is not None:
                     self.cosigning.on_cosignature(frame, body)
+            case Slow():
+                self.watch.on_slow(link, body)
             case _:
                 assert_never(body)
 

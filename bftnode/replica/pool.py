@@ -7,6 +7,7 @@ them is answered BUSY, and the client tries again.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.nonces import ClientWindow
@@ -15,6 +16,9 @@ from bftnode.protocol.transactions import Transaction
 PENDING_MAX = 50_000
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 PENDING_CLIENT_MAX = 10_000
+
+HOPELESS_MAX = 64
+"""Where so many of the oldest can never be proposed, nothing behind them is looked for; `drop_hopeless` is at work."""
 
 Key = tuple[bytes, int]
 
@@ -30,6 +34,7 @@ class Pool:
         self._ready: dict[Key, Transaction] = {}
         self._in_flight: dict[Key, int] = {}  # key -> height of the block on the current chain that holds it
         self._of_client: dict[bytes, int] = {}
+        self._since_ms: dict[Key, int] = {}  # since when each pending envelope is here
         self._bytes = 0
         self._ready_bytes = 0
         self.oldest_since_ms = 0  # when the oldest pending envelope became the oldest
@@ -90,6 +95,7 @@ class Pool:
         if not self._pending:
             self._another_is_oldest(now_ms)
         self._pending[key] = transaction
+        self._since_ms[key] = now_ms
         self._by_raw[transaction.raw] = transaction
         self._ids.add(transaction.id)
         self._of_client[key[0]] = self._of_client.get(key[0], 0) + 1
@@ -129,6 +135,23 @@ class Pool:
             chosen.append(transaction)
         return chosen
 
+    def first_ready(self, seq: int) -> tuple[Key, int] | None:
+        """The oldest envelope that a block at height `seq` could take, and since when (ms) it is here."""
+        for key, transaction in islice(self._ready.items(), HOPELESS_MAX):
+            if transaction.body.valid_until >= seq and self.client_known(key[0]):
+                return key, self._since_ms[key]
+        return None
+
+    def ready_few(self, count: int, bytes_max: int) -> dict[Key, bytes]:
+        """The oldest envelopes that no accepted block holds, within bounds."""
+        chosen: dict[Key, bytes] = {}
+        for key, transaction in self._ready.items():
+            bytes_max -= len(transaction.raw)
+            if len(chosen) == count or bytes_max < 0:
+                break
+            chosen[key] = transaction.raw
+        return chosen
+
     def include(self, transactions: Iterable[Transaction], seq: int, now_ms: int) -> None:
         """A block at `seq` on the current chain holds these. They are taken into custody, where there is room."""
         pending, in_flight, ready = self._pending, self._in_flight, self._ready
@@ -165,6 +188,7 @@ class Pool:
 
     def shift(self, asleep_ms: int) -> None:
         """Time in which this replica did nothing does not count."""
+        self._since_ms = {key: since + asleep_ms for key, since in self._since_ms.items()}
         self.oldest_since_ms += asleep_ms
         self.head_since_ms += asleep_ms
 
@@ -196,6 +220,7 @@ class Pool:
         transaction = self._pending.pop(key, None)
         if transaction is None:
             return None
+        del self._since_ms[key]
         del self._by_raw[transaction.raw]
         self._ids.discard(transaction.id)
         self._bytes -= len(transaction.raw)

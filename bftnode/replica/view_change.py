@@ -89,6 +89,8 @@ class Doors:
     oldest_work_ms: Callable[[], int | None]  # since when the oldest pending work waits; None: nothing waits
     lacks: Callable[[Certificate | None], bytes | None]  # the block that is missing to build on this certificate
     want_block: Callable[[bytes, Iterable[int]], None]  # fetch this block; these members should have it
+    passes_by: Callable[[int], bool]  # whether this member was a slow primary a while ago
+    aggrieved: Callable[[], int | None]  # who has found the primary slow for long, too few to replace it
 
 
 class ViewChanges:
@@ -160,7 +162,7 @@ class ViewChanges:
             self._open_view(self._builders()[0])
         elif deadline is not None and now_ms >= deadline:
             self._voice.note("view_timeout", {"view": self._position.view, "timeout_ms": self.timeout_ms})
-            self.start_view_change(self._position.view + 1)
+            self.leave()
         elif self._position.active and self._position.may_vote:
             self._grant_courtesy(now_ms)
 
@@ -202,6 +204,13 @@ class ViewChanges:
                 self._voice.note("courtesy_view_change", {"member": sender, "view": slot.body.view})
                 self.start_view_change(slot.body.view)
                 return
+        # A primary may be slow to some of us, so that those who vote with it wait for them (watch.py).
+        assert self.doors is not None, "introduced by core"
+        member = self.doors.aggrieved()
+        if member is not None:
+            self._courtesy_ms = now_ms
+            self._voice.note("courtesy_view_change", {"member": member, "view": view + 1})
+            self.start_view_change(view + 1)
 
     # ---- VIEW-CHANGE
 
@@ -219,6 +228,17 @@ class ViewChanges:
         self._slots[self._me] = _Slot(frame, self.own, position.now.monotonic_ms)
         self._voice.note("view_change_sent", {"view": view})
         self._count()
+
+    def leave(self) -> None:
+        """Ask for the next view; the next one whose primary was not slow a while ago, where the view that is left was
+        worth its time. A view that brought nothing is followed by the next one, whoever its primary is: members that
+        pass over different ones meet all the same."""
+        assert self.doors is not None, "introduced by core"
+        view = self._position.view + 1
+        if self._position.active and not self.fruitless:
+            while self.doors.passes_by(self._members.primary_of(view)):
+                view += 1  # f members at most are passed over
+        self.start_view_change(view)
 
     def repeat(self) -> None:
         """Say the VIEW-CHANGE of this view again: the same content, signed afresh."""

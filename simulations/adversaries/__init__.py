@@ -6,6 +6,7 @@ from random import Random
 from simulations.adversaries.body_withholder import BodyWithholder
 from simulations.adversaries.censor import Censor
 from simulations.adversaries.checkpoint_liar import CheckpointLiar
+from simulations.adversaries.complainer import Complainer
 from simulations.adversaries.crooked_certificate import CrookedCertificate
 from simulations.adversaries.decisive_vote import DecisiveVote
 from simulations.adversaries.equivocating_primary import EquivocatingPrimary
@@ -60,6 +61,7 @@ BEHAVIOURS: dict[str, Callable[[Random], Behaviour]] = {
     "hidden certificate": HiddenCertificate,
     "late equivocator": LateEquivocator,
     "fork forger": ForkForger,
+    "complainer": Complainer,
 }
 
 TWINS = "twins"

@@ -8,6 +8,7 @@ from bftnode.replica.sync import WANTED_MAX
 from bftnode.replica.view_change import CERTIFICATES_REMEMBERED
 from bftnode.replica.voice import ACCUSATIONS_MAX
 from bftnode.replica.votes import BALLOTS_MAX
+from bftnode.replica.watch import LEVEL_MAX
 from simulations.judges.court import Court, Judged
 from simulations.world import Violation
 
@@ -43,6 +44,11 @@ class Bounds:
             "checkpoints": (max((len(of) for of in replica.checkpoints._of.values()), default=0), KEPT_PER_MEMBER),
             "accusations": (max((len(of) for of in replica.voice._accused.values()), default=0), ACCUSATIONS_MAX),
             "forks told of": (max(len(replica.forks._told), len(replica.forks._deaf_until_ms)), members.n - 1),
+            "late proposals": (len(replica.watch._accepted_ms), window + 1),
+            "told": (len(replica.watch._told), members.parameters.block_transactions_max),
+            "complaints": (len(replica.watch._complaints), members.n - 1),
+            "passed over": (len(replica.watch._kept_out), members.f),
+            "found slow": (len(replica.watch._found_ms), members.f + LEVEL_MAX),
         }
         for name, (size, bound) in sizes.items():
             if size > bound:

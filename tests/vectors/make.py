@@ -78,6 +78,7 @@ def bodies(cluster: Cluster) -> dict[Kind, tuple[messages.Body, bytes]]:
         Kind.EVIDENCE: (messages.Accusation(0, *accused, (above.header_raw,)), b""),
         Kind.COSIGNATURE: (messages.Cosignature(0, 128, 2, block.header.log_root, (b"s" * 64,), True), b""),
         Kind.FORK: (messages.ForkProof(0, fork, (other.header_raw,)), b""),
+        Kind.SLOW: (messages.Slow(0, 1), b""),
     }
 
 
