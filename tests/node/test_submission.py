@@ -20,6 +20,7 @@ from bftnode.protocol.nonces import CLIENT, ClientWindow
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 from bftnode.replica.pool import Pool
 from bftnode.storage.store import Storage
+from tests.vectors.make import genesis
 
 CHAIN = bytes(32)
 SEED, STRANGER = b"c" * 32, b"s" * 32
@@ -47,7 +48,7 @@ class Submission:
         envelopes = Envelopes(CHAIN, executor)
         nothing = cast(Any, None)
         self.backend = NodeBackend(
-            nothing, 0, cast(Storage, self.storage), executor, self.inbox, envelopes, network=nothing
+            genesis(), 0, cast(Storage, self.storage), executor, self.inbox, envelopes, network=nothing
         )
         replica = SimpleNamespace(pool=self.pool, chain=SimpleNamespace(height=5))
         self.backend.introduce(cast(Any, SimpleNamespace(replica=replica, disk_full=False)))
