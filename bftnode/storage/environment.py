@@ -34,16 +34,16 @@ MAP_BYTES_MAX = 1024**4
 """At 1 TiB the log is full: DiskFull, and an operator decides. Address space, not memory, is what this bounds."""
 
 GROWTH_SHARE = 16
-GROWTH_BYTES = 16 * 1024 * 1024
+GROWTH_BYTES = 4 * 1024 * 1024
 """The map doubles up to a step of so many bytes, then grows by it, and from sixteen times as many on by a sixteenth of
 itself: more would take disk long before its use, less would make readers wait, and a turn begin anew, more often."""
 
 GROWTH_BYTES_MIN = 256 * 1024
 """Where not even this is left on the disk, it is full."""
 
-ROOM_BYTES = 4 * 1024 * 1024
-"""A map that grows by GROWTH_BYTES or more does so before a turn while it has no more free than this at its end: a
-flush that met the end would be done twice."""
+ROOM_BYTES = 2 * 1024 * 1024
+"""A map of four growths or more grows before a turn while it has no more free than this at its end: a flush that met
+the end would be done twice."""
 
 READ_S_MAX = 30.0
 """Readers are short (D11). Growth waits this long for those under way, then the turn fails as if the disk were full
@@ -52,7 +52,7 @@ and can be committed again."""
 READERS_MAX = 510
 """Read transactions at one time in all processes; one more is turned down by LMDB as StorageBroken."""
 
-STRUCTURE_CHECK_BYTES_MAX = 64 * 1024 * 1024
+STRUCTURE_CHECK_BYTES_MAX = 32 * 1024 * 1024
 """Data files up to this size are walked page by page before LMDB is let loose on them: half a second. With a larger one
 the node starts without the walk, and an operator asks for it (verify.py does it on any size)."""
 
@@ -200,7 +200,7 @@ class Environment:
         Raises DiskFull, StorageBroken.
         """
         self._check_file()
-        if self._map_bytes >= GROWTH_BYTES and self._map_bytes - self.used_bytes < ROOM_BYTES:
+        if self._map_bytes >= 4 * GROWTH_BYTES and self._map_bytes - self.used_bytes < ROOM_BYTES:
             with suppress(DiskFull):  # there may be free pages enough
                 self._grow()
         while True:
