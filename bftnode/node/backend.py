@@ -5,6 +5,7 @@ resubmission (docs/protocol.md, "Transactions"); what is older than its nonce's 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import trio
 
@@ -33,7 +34,7 @@ from bftnode.protocol.client_messages import (
     Unknown,
 )
 from bftnode.protocol.codec import encode
-from bftnode.protocol.cosigning import Cosigned
+from bftnode.protocol.cosigning import CheckpointKeys, Cosigned
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.protocol.receipts import Receipt
@@ -88,10 +89,13 @@ class NodeBackend:
         self._of: dict[Subscriber, set[bytes]] = {}
         self._grown = trio.Event()
         self._cosigned = trio.Event()  # a checkpoint was written
-        self._keys = genesis.checkpoint_keys()
         self._in_custody: dict[bytes, None] = {}  # taken since ACKs were sent last
         self._taken = trio.Event()
         self.notes = Notes()
+
+    @cached_property
+    def _keys(self) -> CheckpointKeys:
+        return self._genesis.checkpoint_keys()
 
     def introduce(self, driver: Driver) -> None:
         self._driver = driver
