@@ -53,6 +53,11 @@ SUBMISSIONS_WAIT_MS_MAX = 50
 """So long an envelope waits for the next turn at a member that does not propose. It costs a view's timer, which runs
 from when the replica knows of the envelope, a twentieth of its shortest."""
 
+VERIFIED_A_TURN_MAX = 4096
+"""Peers' envelopes whose client signatures are checked before a turn, a frame's more at most: two tenths of a second.
+Beyond it the replica asks as it comes to them, for those that it accepts: a primary can send many proposals of one
+height, and only one of them is opened."""
+
 INLINE_OPERATIONS_MAX = 256
 """A turn's operations, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
 the switching would cost as much."""
@@ -189,11 +194,12 @@ class Driver:
             await self._settled.wait()
 
     async def _verify_envelopes(self, events: list[Event]) -> None:
-        """Client signatures in peers' messages are checked before the replica sees them, in a thread if many."""
+        """Client signatures in peers' messages are checked before the replica sees them, in a thread if many; those
+        that it would not ask for never."""
         fresh: list[bytes] = []
         for event in events:
-            if isinstance(event, Received):
-                fresh += self._envelopes.fresh_in(event.frame)
+            if isinstance(event, Received) and len(fresh) < VERIFIED_A_TURN_MAX:
+                fresh += self._envelopes.fresh(self.replica.carried(event.sender, event.frame))
         if len(fresh) > INLINE_MAX:
             self._envelopes.remember(await trio.to_thread.run_sync(self._envelopes.open_all, fresh))
         elif fresh:

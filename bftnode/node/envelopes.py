@@ -7,11 +7,8 @@ is verified again.
 from collections.abc import Iterable, Sequence
 
 from bftnode.apps.execution import Executor
-from bftnode.protocol import ed25519, limits
-from bftnode.protocol.codec import unpack
-from bftnode.protocol.envelope import open_frame, peek_kind
+from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.messages import Kind
 from bftnode.protocol.transactions import Transaction, open_transaction
 
 REMEMBERED_MAX = 50_000
@@ -19,8 +16,6 @@ REMEMBERED_BYTES_MAX = 32 * 1024 * 1024
 
 INLINE_MAX = 3
 """Up to so many fresh envelopes are verified in the event loop: a thread's round trip costs as much."""
-
-CARRIERS = frozenset((Kind.PRE_PREPARE, Kind.RELAY))
 
 
 class Envelopes:
@@ -75,18 +70,9 @@ class Envelopes:
             if self._verified.pop(raw, None) is not None:
                 self._bytes -= len(raw)
 
-    def fresh_in(self, frame: bytes) -> list[bytes]:
-        """The envelopes in a peer's frame that have not been verified yet. Empty for what cannot be read: the
-        replica will say what is wrong with it."""
-        if peek_kind(frame) not in CARRIERS:
-            return []
-        try:
-            items = unpack(open_frame(frame).payload, limits.FRAME_BYTES_MAX)
-        except Refused:
-            return []
-        if type(items) is not tuple:
-            return []
-        return [item for item in items if type(item) is bytes and item not in self._verified]
+    def fresh(self, raws: Iterable[bytes]) -> list[bytes]:
+        """Those that have not been verified yet."""
+        return [raw for raw in raws if raw not in self._verified]
 
     @staticmethod
     def signed(transactions: Sequence[Transaction]) -> Sequence[Transaction]:

@@ -131,6 +131,10 @@ class Agreement:
         self._proposals.hear(frame, body, self.accepted)
         self.accept_waiting()
 
+    def proposed(self, link: int, body: PrePrepare, payload: bytes) -> tuple[bytes, ...]:
+        """The envelopes of a proposal that would wait for acceptance here, its signature apart. Raises Refused."""
+        return self._proposals.proposed(link, body, payload, self.accepted)
+
     def accept_waiting(self) -> None:
         """Accept what waits on top of the tip, as far as it goes. Raises Refused with the first that is refused."""
         assert self.doors is not None, "introduced by core"

@@ -61,6 +61,9 @@ from bftnode.replica.voice import BootRecord, Voice
 from bftnode.replica.votes import VoteBook
 from bftnode.replica.watch import Watch
 
+CARRIERS = frozenset((Kind.PRE_PREPARE, Kind.RELAY))
+"""Kinds of frames with clients' envelopes whose signatures are this replica's to judge."""
+
 FORK = "fork"
 """Journal record: the commit certificate that contradicts this log, kept for forensics. Who has one never votes."""
 
@@ -258,6 +261,21 @@ class Replica:
     def votes_wanted(self) -> int:
         """See Agreement.votes_wanted."""
         return self.agreement.votes_wanted()
+
+    def carried(self, link: int, raw: bytes) -> Sequence[bytes]:
+        """The clients' envelopes in a member's frame whose signatures a step with it may ask for; none of a frame that
+        the step would refuse or drop. For whoever verifies them beforehand: a frame holds as many as take seconds, and
+        the log has as many as anybody likes."""
+        if peek_kind(raw) not in CARRIERS:
+            return ()
+        try:
+            frame = open_frame(raw)
+            body = open_body(frame)
+            if isinstance(body, PrePrepare):
+                return self.agreement.proposed(link, body, frame.payload)
+            return self.sync.relayed(frame.payload)
+        except Refused:
+            return ()  # the step says what is wrong with it
 
     def _go_on(self) -> None:
         """What any event may have made possible."""

@@ -7,7 +7,9 @@ windows above the log, and none of another view.
 
 from collections.abc import Callable, Container
 
+from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, Header, open_block, open_header
+from bftnode.protocol.codec import unpack
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import without_payload
@@ -73,6 +75,25 @@ class Proposals:
         if len(frame.payload) > self._members.parameters.block_bytes_max + 16:
             raise Refused(Reason.BAD_BLOCK_SIZE, f"{len(frame.payload)} bytes of transactions")
         self._waiting[header.seq] = Proposal(frame, open_block(body.header, frame.payload))
+
+    def proposed(self, link: int, body: PrePrepare, payload: bytes, accepted: Container[int]) -> tuple[bytes, ...]:
+        """The envelopes of a proposal that `hear` would keep and `next_on` open, its signature apart; else nothing.
+        Raises Refused(CODEC_*)."""
+        header, parameters = open_header(body.header), self._members.parameters
+        ahead = header.seq - self._chain.height
+        if (
+            body.view != self._position.view
+            or self._members.primary_of(body.view) != link
+            or not 0 < ahead <= 2 * parameters.window
+            or header.seq in accepted
+            or header.seq in self._waiting
+            or len(payload) > parameters.block_bytes_max + 16
+        ):
+            return ()
+        items = unpack(payload, limits.FRAME_BYTES_MAX)
+        if type(items) is not tuple or len(items) > parameters.block_transactions_max:
+            return ()
+        return tuple(item for item in items if type(item) is bytes)
 
     def _look_for_second_proposal(self, frame: Frame, body: PrePrepare, header: Header) -> None:
         waiting = self._waiting.get(header.seq)

@@ -255,8 +255,9 @@ class Synchroniser:
     # ---- the log
 
     def want_log(self, height: int) -> None:
-        """Somebody is known to have committed `height`: fetch what can be had of it and is not on its way."""
-        if height <= self._chain.height:
+        """Somebody is known to have committed `height`: fetch what can be had of it and is not on its way. Who has
+        stopped for good asks for nothing: what came would be committed by nobody, and kept."""
+        if height <= self._chain.height or self._position.halted:
             return
         for member in [key for key, fetch in self._fetches.items() if not fetch.owed]:
             del self._fetches[member]  # it may have had nothing then; what it sends all the same is taken
@@ -497,9 +498,19 @@ class Synchroniser:
 
     def on_relay(self, payload: bytes) -> None:
         """Take a peer's clients' envelopes into custody. Raises Refused for what is malformed or not signed."""
+        for raw in self.relayed(payload):
+            self._pool.add(self._open_envelope(raw), self._chain.height + 1, self._position.now.monotonic_ms)
+
+    def relayed(self, payload: bytes) -> list[bytes]:
+        """What can be taken into custody of a RELAY, if it is signed. The rest is not worth a signature check: the log
+        is full of well-signed envelopes that anybody could relay again. Raises Refused for what is malformed."""
         items = unpack(payload, RELAYED_BYTES_MAX + 16 * RELAYED_MAX)
         if type(items) is not tuple or len(items) > RELAYED_MAX or not all(type(item) is bytes for item in items):
             raise Refused(Reason.CODEC_TYPE, "not an array of envelopes")
-        for raw in items:
-            transaction = self._pool.known(raw) or self._open_envelope(raw)
-            self._pool.add(transaction, self._chain.height + 1, self._position.now.monotonic_ms)
+        next_seq = self._chain.height + 1
+        return [
+            raw
+            for raw in items
+            if self._pool.known(raw) is None
+            and self._pool.refusal(open_transaction(raw, self._members.chain_id), next_seq) is None
+        ]

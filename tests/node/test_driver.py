@@ -20,9 +20,10 @@ from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
 from bftnode.protocol.codec import Wire, encode
 from bftnode.protocol.envelope import encode_frame, open_frame, seal
 from bftnode.protocol.membership import Membership, Parameters
-from bftnode.protocol.messages import FetchRun, Kind, PrePrepare, Seen, Status, open_body
+from bftnode.protocol.messages import FetchRun, Kind, PrePrepare, Relay, Seen, Status, open_body
 from bftnode.protocol.results import TransactionResult
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
+from bftnode.replica.chain import next_entry
 from bftnode.replica.core import Replica
 from bftnode.replica.effects import Accuse, Answer, AppendBlock, Note
 from bftnode.replica.events import Now
@@ -151,9 +152,9 @@ class Town:
         body = TransactionBody(CHAIN, ed25519.public_key_of(CLIENT), nonce, 1000, (operation,))
         return sign_transaction(body, ed25519.signer(CLIENT))
 
-    def hear(self, member: int, kind: Kind, body: Wire) -> None:
+    def hear(self, member: int, kind: Kind, body: Wire, payload: bytes = b"") -> None:
         self.counter += 1
-        frame = seal(CHAIN, kind, member, 1, self.counter, encode(body), ed25519.signer(SEEDS[member]))
+        frame = seal(CHAIN, kind, member, 1, self.counter, encode(body), ed25519.signer(SEEDS[member]), payload)
         assert self.inbox.receive(member, encode_frame(frame)) is None
 
     def introduce(self) -> None:
@@ -315,6 +316,25 @@ async def test_what_was_stopped_in_order_need_not_abstain(town: Town, tmp_path: 
     assert again.driver.replica.agreement.abstain == (0, 0)
     assert again.driver.replica.agreement.tip.block.seq == 1
     again.storage.close()
+
+
+@pytest.mark.covers("P32", "P33")
+async def test_a_member_cannot_have_others_verify_what_leads_to_nothing(town: Town) -> None:
+    """Envelopes of a RELAY are verified before the turn; those of a proposal for a view that may never come are not:
+    one frame of them would hold up every turn for seconds."""
+    relayed, stuffed = town.transaction(1), [town.transaction(nonce) for nonce in range(2, 6)]
+    header = next_entry(town.driver.replica.chain.head, stuffed, town.members, 1, 1, 1_000_000).block.header_raw
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(town.driver.run)
+        town.introduce()
+        await town.until("durable seen")
+        town.hear(1, Kind.PRE_PREPARE, PrePrepare(0, 1, header), encode(tuple(item.raw for item in stuffed)))
+        town.hear(1, Kind.RELAY, Relay(0), encode((relayed.raw,)))
+        await town.until("said PREPARE")
+        assert town.envelopes.verified(relayed.raw) is not None
+        assert all(town.envelopes.verified(item.raw) is None for item in stuffed)
+        nursery.cancel_scope.cancel()
+    town.storage.close()
 
 
 @pytest.mark.covers("A18")

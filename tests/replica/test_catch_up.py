@@ -351,3 +351,18 @@ def test_over_a_slow_line_what_is_late_is_not_lost(monkeypatch: pytest.MonkeyPat
     assert not talk.refusals()
     give(talk, 2, blocks, 11, 20)
     assert talk.height == 40
+
+
+@pytest.mark.covers("A18", "X02")
+def test_who_has_stopped_for_good_fetches_nothing() -> None:
+    """What came would be kept and committed by nobody: a liar could fill its memory, a run with each STATUS."""
+    talk, blocks = lagging()
+    talk.replica.position.halted = "it met a fork"
+    certificate = talk.certificate(COMMIT, blocks[4])
+    for _ in range(20):
+        talk.tick(600)
+        said = [item for member in (0, 2) for item in talk.status(member, committed=5)]
+        assert not of_kind(said, Kind.FETCH_RUN)
+        for member in (0, 2):
+            talk.run(member, blocks[1:], certificate)
+    assert talk.refusals().count(Reason.UNREQUESTED) >= 37  # but for what was asked for before

@@ -2,10 +2,13 @@
 
 import pytest
 
+from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import PREPARE
 from bftnode.protocol.codec import encode, unpack
+from bftnode.protocol.envelope import encode_frame
 from bftnode.protocol.errors import Reason
-from bftnode.protocol.messages import Kind, Relay
+from bftnode.protocol.membership import Parameters
+from bftnode.protocol.messages import Kind, PrePrepare, Relay
 from bftnode.replica import pool
 from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
 
@@ -57,6 +60,51 @@ def test_a_relay_is_taken_into_custody() -> None:
     for payload in (b"", encode(1), encode((1, 2)), encode((good.raw,) * 1000)):
         talk.hear(3, Kind.RELAY, Relay(0), payload)
     assert len(talk.refusals()) == 5
+
+
+@pytest.mark.covers("P32", "P33")
+def test_a_relay_of_what_cannot_be_ordered_costs_no_signature_check() -> None:
+    """What is executed, pending or of no client is dropped unverified, however often it is relayed; so a forged one of
+    these is not even found out."""
+    talk = Conversation(me=2)
+    talk.commit(talk.block((), [talk.transaction(nonce=1)]))
+    talk.submit(talk.transaction(nonce=2))
+    hopeless = [talk.transaction(nonce=1, data=b"again"), talk.transaction(nonce=2, data=b"another")]
+    hopeless += [talk.transaction(STRANGER), talk.transaction(valid_until=1)]
+    relay = talk.seal(3, Kind.RELAY, Relay(0), encode(tuple(item.raw[:-1] + b"\x00" for item in hopeless)))
+    assert not talk.replica.carried(3, encode_frame(relay))
+    talk.deliver(relay)
+    assert talk.refusals() == []
+    good = talk.transaction(nonce=3)
+    relay = talk.seal(3, Kind.RELAY, Relay(0), encode((good.raw, hopeless[0].raw)))
+    assert list(talk.replica.carried(3, encode_frame(relay))) == [good.raw]
+
+
+@pytest.mark.covers("P32", "P33", "N13")
+def test_envelopes_of_a_proposal_that_is_not_looked_at_are_not_verified() -> None:
+    """Whose view it is not, whose height is decided, accepted or far off, and what is too long: a member could stuff
+    such frames with envelopes of the log, seconds of checks in each."""
+    talk = Conversation(me=2, parameters=Parameters(block_transactions_max=2))
+    blocks = talk.chain(40)
+    talk.commit(blocks[0])
+    talk.propose(blocks[1])
+
+    def carried(block: Block, link: int = 0, view: int = 0) -> int:
+        frame = talk.seal(link, Kind.PRE_PREPARE, PrePrepare(0, view, block.header_raw), block.payload)
+        return len(talk.replica.carried(link, encode_frame(frame)))
+
+    window = talk.members.parameters.window
+    assert [carried(blocks[seq - 1]) for seq in (1, 2, 3, 1 + 2 * window)] == [0, 0, 1, 1]
+    assert carried(blocks[1 + 2 * window]) == 0
+    assert carried(blocks[2], link=1) == 0
+    assert carried(talk.block(blocks[:2], view=1), link=1, view=1) == 0
+    crowded = talk.block(blocks[:2], [talk.transaction() for _ in range(3)])
+    assert carried(crowded) == 0
+    talk.propose(blocks[3])  # waits for its parent
+    assert carried(blocks[3]) == 0
+    talk.deliver(talk.seal(3, Kind.RELAY, Relay(0), b"nonsense"))
+    for nonsense in (b"", b"\x97" + bytes((Kind.RELAY,))):
+        assert not talk.replica.carried(3, nonsense)
 
 
 @pytest.mark.covers("P22", "N05", "N02")
