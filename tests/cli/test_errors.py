@@ -207,7 +207,8 @@ def test_no_output_holds_a_secret(tmp_path: Path) -> None:
             arguments = (*words, "--home", str(demo / home)) if _has_home(command) else words
             options = {option.name for option in command.params}
             # `log monitor` goes on for ever where nothing stops it.
-            extra = [*(("--timeout", "0.05") if "timeout" in options else ()), *(("--once",) if "once" in options else ())]
+            extra = ["--timeout", "0.05"] if "timeout" in options else []
+            extra += ["--once"] if "once" in options else []
             outputs.append(_said(bftnode("--debug", *arguments, *extra)))
     for i in (0, 1):
         run = [sys.executable, "-m", "bftnode", "--debug", "run", "--set", "node.name=other"]
