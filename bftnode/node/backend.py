@@ -54,6 +54,10 @@ FORGIVEN = frozenset(
 """Refusals that a correct peer can cause by being ahead, behind, or late; they are counted, not held against it."""
 
 
+READS_MAX = 8
+"""Reads that clients ask for which are under way at a time, in threads; the next ones wait. What is submitted does not
+wait for them."""
+
 VERIFIED_TOGETHER = 256
 """Envelopes of one client that are checked in one go: a millisecond of the event loop, ten of a thread. Other clients'
 come in between."""
@@ -85,6 +89,7 @@ class NodeBackend:
         self._envelopes = envelopes
         self._network = network
         self._driver: Driver | None = None
+        self._reads = trio.CapacityLimiter(READS_MAX)
         self._waiting: dict[bytes, list[Subscriber]] = {}
         self._of: dict[Subscriber, set[bytes]] = {}
         self._grown = trio.Event()
@@ -248,7 +253,7 @@ class NodeBackend:
                 await self._grown.wait()
         if self._storage.height < min_height:
             raise Refused(Reason.NOT_READY, f"this node is at height {self._storage.height}, below {min_height}")
-        return await trio.to_thread.run_sync(self._query, query)
+        return await trio.to_thread.run_sync(self._query, query, limiter=self._reads)
 
     def _query(self, query: bytes) -> tuple[int, bytes]:
         with self._storage.reading() as view:
@@ -258,7 +263,7 @@ class NodeBackend:
         """(entries in the log, those from `first` on)."""
         assert self._driver is not None, "introduced"
         await self._driver.settle()
-        found = await trio.to_thread.run_sync(self._storage.entries, first, limit)
+        found = await trio.to_thread.run_sync(self._storage.entries, first, limit, limiter=self._reads)
         page: list[Entry] = []
         size = 0
         for item in found:
@@ -272,7 +277,7 @@ class NodeBackend:
         """Raises Refused(NOT_FOUND)."""
         assert self._driver is not None, "introduced"
         await self._driver.settle()
-        receipt = await trio.to_thread.run_sync(self._storage.receipt, index)
+        receipt = await trio.to_thread.run_sync(self._storage.receipt, index, limiter=self._reads)
         if receipt is None:
             raise Refused(Reason.NOT_FOUND, f"no certified block holds entry {index} yet")
         return receipt
@@ -284,7 +289,7 @@ class NodeBackend:
             while True:
                 grown = self._cosigned
                 with trio.CancelScope(shield=True):
-                    found = await trio.to_thread.run_sync(self._storage.checkpoint, size)
+                    found = await trio.to_thread.run_sync(self._storage.checkpoint, size, limiter=self._reads)
                 if found is not None:
                     break
                 await grown.wait()
@@ -301,7 +306,7 @@ class NodeBackend:
 
     async def tile(self, tile: Tile) -> bytes:
         """Raises Refused(NOT_FOUND)."""
-        found = await trio.to_thread.run_sync(self._storage.tile, tile)
+        found = await trio.to_thread.run_sync(self._storage.tile, tile, limiter=self._reads)
         if found is None:
             raise Refused(Reason.NOT_FOUND, "no cosigned checkpoint covers this tile yet")
         return found
@@ -314,9 +319,8 @@ class NodeBackend:
         """Raises Refused(NOT_FOUND)."""
         return await self._proof(self._storage.consistency, old, new)
 
-    @staticmethod
-    async def _proof(read: Callable[[int, int], tuple[bytes, ...] | None], a: int, b: int) -> tuple[bytes, ...]:
-        path = await trio.to_thread.run_sync(read, a, b)
+    async def _proof(self, read: Callable[[int, int], tuple[bytes, ...] | None], a: int, b: int) -> tuple[bytes, ...]:
+        path = await trio.to_thread.run_sync(read, a, b, limiter=self._reads)
         if path is None:
             raise Refused(
                 Reason.NOT_FOUND, "the log is not written so far here, or the numbers are the wrong way round"
@@ -327,7 +331,7 @@ class NodeBackend:
         """Raises Refused(NOT_FOUND)."""
         assert self._driver is not None, "introduced"
         await self._driver.settle()
-        found = await trio.to_thread.run_sync(self._storage.block_at, seq)
+        found = await trio.to_thread.run_sync(self._storage.block_at, seq, limiter=self._reads)
         if found is None:
             raise Refused(Reason.NOT_FOUND, f"no block of height {seq} is committed here")
         return found

@@ -58,6 +58,9 @@ VERIFIED_A_TURN_MAX = 4096
 Beyond it the replica asks as it comes to them, for those that it accepts: a primary can send many proposals of one
 height, and only one of them is opened."""
 
+RUNS_READ_MAX = 4
+"""Runs that are read at a time, each for another member; the next one waits."""
+
 INLINE_OPERATIONS_MAX = 256
 """A turn's operations, up to so many, are executed in the event loop, in about a millisecond: a thread's round trip and
 the switching would cost as much."""
@@ -117,6 +120,9 @@ class Driver:
         self._disk_retry_s = disk_retry_s
         self._now = now
         self._writer = Writer()
+        # Of its own: trio's common ones are queued for by all that clients ask, and a turn waits for nobody's query.
+        self._verifying = trio.CapacityLimiter(1)
+        self._reading = trio.CapacityLimiter(RUNS_READ_MAX)
         self._behind = Turn()
         self._outside: list[Cosigned] = []  # for the next write: one may be under way
         self._behind_until: float | None = None  # when what is left behind is to be written; None: nothing is
@@ -201,7 +207,8 @@ class Driver:
             if isinstance(event, Received) and len(fresh) < VERIFIED_A_TURN_MAX:
                 fresh += self._envelopes.fresh(self.replica.carried(event.sender, event.frame))
         if len(fresh) > INLINE_MAX:
-            self._envelopes.remember(await trio.to_thread.run_sync(self._envelopes.open_all, fresh))
+            opened = await trio.to_thread.run_sync(self._envelopes.open_all, fresh, limiter=self._verifying)
+            self._envelopes.remember(opened)
         elif fresh:
             self._envelopes.remember(self._envelopes.open_all(fresh))
 
@@ -350,6 +357,6 @@ class Driver:
                 self._nursery.start_soon(self._read_run, read)
 
     async def _read_run(self, read: ReadRun) -> None:
-        run = await trio.to_thread.run_sync(self._storage.read_run, read.first, read.last)
+        run = await trio.to_thread.run_sync(self._storage.read_run, read.first, read.last, limiter=self._reading)
         blocks, certificate = run or ((), None)
         self._inbox.put(RunRead(read.to, read.first, blocks, certificate))

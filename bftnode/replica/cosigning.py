@@ -46,6 +46,7 @@ class _Open:
     header: Header
     signature: bytes
     by: dict[int, tuple[bytes, ...]] = field(default_factory=dict)  # member -> its cosignatures, mine first
+    otherwise: set[int] = field(default_factory=set)  # who signed another log; only membership matters
 
 
 class Cosigning:
@@ -180,7 +181,9 @@ class Cosigning:
         if member in opened.by:
             return True
         if (body.log_size, body.log_root) != (header.log_size, header.log_root):
-            self._voice.note("cosigned_otherwise", {"member": member, "height": header.seq})
+            if member not in opened.otherwise:  # told once, however often it is said
+                opened.otherwise.add(member)
+                self._voice.note("cosigned_otherwise", {"member": member, "height": header.seq})
             return True
         if not self._signer.keys.valid(
             member, header.log_size, header.log_root, header.time_ms // 1000, body.cosignatures

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.kv import KeyValue, put
 from bftnode.node import driver
 from bftnode.node.driver import Driver
-from bftnode.node.envelopes import Envelopes
+from bftnode.node.envelopes import INLINE_MAX, Envelopes
 from bftnode.node.inbox import Inbox
 from bftnode.protocol import ed25519
 from bftnode.protocol.blocks import Packed
@@ -333,6 +334,27 @@ async def test_a_member_cannot_have_others_verify_what_leads_to_nothing(town: To
         await town.until("said PREPARE")
         assert town.envelopes.verified(relayed.raw) is not None
         assert all(town.envelopes.verified(item.raw) is None for item in stuffed)
+        nursery.cancel_scope.cancel()
+    town.storage.close()
+
+
+@pytest.mark.covers("P32", "P33")
+async def test_a_turn_waits_for_no_query(town: Town) -> None:
+    """While clients' queries use all of trio's threads, and more queue, envelopes are verified all the same."""
+    over = threading.Event()
+    relayed = tuple(town.transaction(nonce).raw for nonce in range(1, INLINE_MAX + 2))
+    async with trio.open_nursery() as nursery:
+        try:
+            for _ in range(2 * int(trio.to_thread.current_default_thread_limiter().total_tokens)):
+                nursery.start_soon(trio.to_thread.run_sync, over.wait, 60)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(town.driver.run)
+            town.introduce()
+            await town.until("durable seen")
+            town.hear(1, Kind.RELAY, Relay(0), encode(relayed))
+            await town.until("said PREPARE")
+        finally:
+            over.set()
         nursery.cancel_scope.cancel()
     town.storage.close()
 
