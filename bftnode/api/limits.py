@@ -9,7 +9,7 @@ MIB = 1024 * 1024
 class ApiLimits:
     connections_max: int = 1000  # admitted clients' connections; one more is told BUSY and closed
     connections_per_client_max: int = 16  # with one key; one more is told CLIENT_LIMIT and closed
-    greetings_max: int = 256  # not yet admitted; one more is closed unheard, admitted clients notice nothing
+    greetings_max: int = 256  # not yet admitted; one more takes a place of the address with most, or is closed
     greeting_deadline_s: float = 5.0  # from accept to AUTH, TLS included; later is closed
     idle_deadline_s: float = 300.0  # without a whole frame from the client (it pings); then closed
     frame_deadline_s: float = 60.0  # from the first byte of a frame to its last; later is closed (slow body)

@@ -32,7 +32,7 @@ class ApiServer:
         rejected = Budgets(limits.rejected_max, limits.rejected_per_s)
         self._service = Service(chain_id, member, backend, limits, self._complaints, rejected, self._admit)
         self._dials = Budgets(limits.dials_max, limits.dials_per_s)
-        self._greeting = 0
+        self._greeting: dict[Connection, str] = {}  # not admitted yet, and from which network; in order of arrival
         self._admitted: dict[Connection, None] = {}  # in order of arrival
         self._of_client: Counter[bytes] = Counter()
         self._totals: Counter[str] = Counter()
@@ -53,7 +53,7 @@ class ApiServer:
         """Counters by name, for telemetry: refusals under `refused.` and the reason."""
         found = {
             "connections": len(self._admitted),
-            "greeting": self._greeting,
+            "greeting": len(self._greeting),
             "accepted": self._totals["accepted"],
             "frames_in": self._totals["frames_in"] + sum(one.frames_in for one in self._admitted),
             "envelopes_in": self._totals["envelopes_in"] + sum(one.envelopes_in for one in self._admitted),
@@ -65,11 +65,12 @@ class ApiServer:
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         self._totals["accepted"] += 1
         address = _address(stream)
+        network = _network(address)
         refused = None
-        if self._greeting >= self._limits.greetings_max:
-            refused = Refused(Reason.BUSY, f"{self._greeting} connections are not introduced yet")
-        elif self._dials.wait_s(network := _network(address), trio.current_time()):
+        if self._dials.wait_s(network, trio.current_time()):
             refused = Refused(Reason.BUSY, "too many connections from one address")
+        elif not self._has_room(network):
+            refused = Refused(Reason.BUSY, f"{len(self._greeting)} connections are not introduced yet")
         else:
             self._dials.spend(network, 1, trio.current_time())
         if refused is not None:
@@ -78,14 +79,27 @@ class ApiServer:
             return
         tls = TlsStream(stream.socket, self._context, server_side=True)
         connection = Connection(self._service, tls, address)
-        self._greeting += 1
+        self._greeting[connection] = network
         try:
             await connection.serve()
         finally:
+            self._greeting.pop(connection, None)
             if connection in self._admitted:
                 self._dismiss(connection)
-            else:
-                self._greeting -= 1
+
+    def _has_room(self, network: str) -> bool:
+        """For one more that has to introduce itself. Where there is none, the network that has most of it gives up its
+        oldest one to another: who opens connections and says nothing is in nobody's way but its own."""
+        if len(self._greeting) < self._limits.greetings_max:
+            return True
+        counts = Counter(self._greeting.values())
+        ((crowd, most),) = counts.most_common(1)
+        if most <= counts[network] + 1:
+            return False
+        oldest = next(connection for connection, its in self._greeting.items() if its == crowd)
+        del self._greeting[oldest]
+        oldest.end(Refused(Reason.BUSY, "made room for a connection from another address"))
+        return True
 
     def _admit(self, connection: Connection) -> None:
         """The client has shown its key. Raises Refused(BUSY | CLIENT_LIMIT)."""
@@ -95,7 +109,7 @@ class ApiServer:
             raise Refused(Reason.BUSY, f"{limits.connections_max} clients are connected")
         if self._of_client[connection.client] >= limits.connections_per_client_max:
             raise Refused(Reason.CLIENT_LIMIT, f"{limits.connections_per_client_max} connections have this key already")
-        self._greeting -= 1
+        self._greeting.pop(connection, None)
         self._admitted[connection] = None
         self._of_client[connection.client] += 1
 

@@ -168,7 +168,10 @@ class ClientSection(Section, frozen=True):
     strangers_max: Annotated[
         int,
         _bounded(
-            1, 65_536, "Connections that have not shown a key yet. One more is closed unheard; admitted clients stay."
+            1,
+            65_536,
+            "Connections that have not shown a key yet. One more takes the place of the oldest of the address that has "
+            "most, or is closed unheard; admitted clients stay.",
         ),
     ] = 256
     handshake_timeout_ms: Annotated[

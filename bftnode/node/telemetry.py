@@ -2,7 +2,7 @@
 
 Writing never blocks agreement (faults.md T15): lines go through a bounded queue to one thread, and what does not fit
 is dropped and counted. Event names are stable snake_case (dotted where a room names them); fields are flat.
-Repeated refusals are counted always and logged at most once per peer and reason in NOTICE_INTERVAL_S.
+What a peer can provoke is counted always and logged at most once per peer and reason in NOTICE_INTERVAL_S.
 """
 
 import logging
@@ -28,6 +28,8 @@ LOUD = frozenset(
     {"fork_detected", "state_diverged", "quarantined", "disk_full", "cosigned_otherwise", "cosigned_another_log"}
 )
 QUIET = frozenset({"checkpoint_stable", "checkpoint_cosigned"})
+PROVOKED = frozenset({"refused", "checkpoint_divergent", "cosigned_otherwise"})
+"""What a member can make this one say as often as it likes."""
 
 
 class LineWriter:
@@ -111,7 +113,7 @@ class Notes:
         """Count; log, unless the same was said of the same peer a moment ago."""
         reason = note.fields.get("reason", "")
         self.counters[f"{note.name}.{reason}" if reason else note.name] += 1
-        if note.name == "refused":
+        if note.name in PROVOKED:
             key = (note.name, note.fields.get("member", ""), reason)
             now = time.monotonic()
             if now - self._said.get(key, -1e9) < NOTICE_INTERVAL_S:

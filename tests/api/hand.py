@@ -75,8 +75,8 @@ class Hand:
         return last.code
 
 
-async def tcp(node: Node) -> trio.SocketStream:
-    return await trio.open_tcp_stream(HOST, node.port)
+async def tcp(node: Node, local_address: str | None = None) -> trio.SocketStream:
+    return await trio.open_tcp_stream(HOST, node.port, local_address=local_address)
 
 
 async def connected(node: Node, pem: str) -> Hand:

@@ -426,6 +426,27 @@ async def test_an_address_that_dials_without_end_is_closed_unheard(town: Town, s
                 assert await hand.hear() == cm.Pong(1, 0)
 
 
+@pytest.mark.covers("P32", "W09")
+async def test_an_address_that_says_nothing_is_in_its_own_way(town: Town, said: Said) -> None:
+    """With its silent connections it takes all the room for greetings, not that of another address."""
+    async with running(town, limits=ApiLimits(greetings_max=3)) as cluster:
+        node = cluster.nodes[0]
+        silent = [await tcp(node, "127.0.0.2") for _ in range(3)]
+        await trio.testing.wait_all_tasks_blocked()
+        async with await greeted(node, pem(town, node), ADMINISTRATOR) as hand:
+            await hand.say(cm.Ping(1))
+            assert await hand.hear() == cm.Pong(1, 0)
+        line = await said.wait_for("client_refused", reason="busy")
+        assert line["detail"] == "made room for a connection from another address"
+        async with Hand(silent[0]) as first:
+            await _closed_raw(first)
+        silent[0] = await tcp(node, "127.0.0.2")
+        async with Hand(await tcp(node, "127.0.0.2")) as own:
+            await _closed_raw(own)
+        for stream in silent:
+            await stream.aclose()
+
+
 def test_an_address_counts_as_what_its_owner_has() -> None:
     """A host has one address of IPv4 and 64 bits of IPv6."""
     assert _network("203.0.113.7:4711") == "203.0.113.7"
