@@ -10,13 +10,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from comparison import packages
+from comparison import cometbft, modules, packages
 from comparison.calibration import calibrate, filesystem_of
 from comparison.etcd import Etcd
 from comparison.failures import Failed
@@ -38,6 +38,10 @@ SECONDS_MIN = 2.0
 """Of a window: in less, CPU is not to be counted in ticks of 10 ms."""
 TOOLS_S = 60
 """Fetching and compiling, the first time."""
+GUEST_TOOLS_S = 240
+"""The same for CometBFT, which is compiled whole."""
+COMETBFT: Mapping[str, Mapping[str, str]] = {"cometbft": {}, "cometbft tuned": cometbft.TUNED}
+"""Its columns: names, and settings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +72,11 @@ def parser() -> argparse.ArgumentParser:
         prog="compare",
         description="Measure bftnode beside etcd on this machine, in turns, with the same load.",
         epilog=f"what is measured:\n{topics}\n\netcd and its client library come from Debian's packages, unpacked in "
-        "the directory, not installed.\nThe machine should have nothing else to do.",
+        "the directory, not installed.\n"
+        "--with cometbft adds two columns to T1, T3 and T5: CometBFT with its kvstore, as it comes, and with the "
+        "timings\nturned down that bound it. It is compiled by a Go toolchain, 1.22.11 or newer, from the Go module "
+        "proxy\n(once, some minutes); where that cannot be, the columns say so and all else is measured.\n"
+        "The machine should have nothing else to do.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--pairs", type=pairs_of, default=5, metavar="N", help="turns of each system (default 5)")
@@ -80,6 +88,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--operations", type=int, metavar="N", help="of the large logs of T7 and T8, instead of theirs")
     made.add_argument("--quick", action="store_true", help="one pair and short windows: shows that it works")
     made.add_argument("--etcd-4", action="store_true", help="a second etcd, with as many members as bftnode has")
+    made.add_argument(
+        "--with",
+        dest="guests",
+        choices=["cometbft"],
+        action="append",
+        default=[],
+        help="CometBFT too, where Go is: two more turns a pair",
+    )
     made.add_argument("--write", type=Path, metavar="FILE", help="the table, as markdown, between the file's marks")
     made.add_argument("--html", type=Path, metavar="FILE", help="a page with curves")
     made.add_argument(
@@ -122,10 +138,20 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     directory = asked.directory.resolve()
     filesystem = filesystem_of(directory, Path("/proc/self/mounts").read_text())
     systems: list[System] = [Bftnode()]
-    tell(_usually(plan, pairs, ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else [])]))
+    absent: list[Described] = []
+    guests = list(COMETBFT) if "cometbft" in asked.guests and plan.topics_of("cometbft") else []
+    kinds = ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else []), *(["cometbft"] * len(guests))]
+    tell(_usually(plan, pairs, kinds))
     if plan.in_turns:
         tools = packages.ensure(directory / "tools", tell)
         systems += [Etcd(tools), *([Etcd(tools, 4)] if asked.etcd_4 else [])]
+    if guests:
+        try:
+            theirs = modules.ensure(directory / "cometbft", tell)
+            systems += [cometbft.Cometbft(theirs, COMETBFT[name]) for name in guests]
+        except Failed as why:
+            tell(f"CometBFT is not measured: {why}")
+            absent = [not_here(name, why) for name in guests]
     results = Results(
         began=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=shlex.join(["./scripts/compare", *words]),
@@ -133,7 +159,7 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
         cores=os.cpu_count() or 1,
         seconds=plan.seconds,
         curve_seconds=plan.curve_seconds,
-        systems=[Described(one.name, one.title, one.flags, one.count) for one in systems],
+        systems=[Described(one.name, one.title, one.flags, one.count) for one in systems] + absent,
     )
     code = 0
     try:
@@ -148,6 +174,7 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     for topic, study in STUDIES.items():
         if topic in plan.topics and not code:
             results.sections.append(_study(topic, study, effort, directory, tell))
+    code = code or int(any(len(pair.turns) < len(systems) for pair in results.pairs))
     code = code or int(not all(section.measured for section in results.sections))
     text = markdown(results)
     print(text, end="")
@@ -159,13 +186,19 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     return code
 
 
+def not_here(name: str, why: Failed) -> Described:
+    """A column that says why it is empty."""
+    return Described(name, f"{name}, not measured", f"could not be had here: {' '.join(str(why).split())}", 0)
+
+
 def _usually(plan: Plan, pairs: int, kinds: Sequence[str]) -> str:
     """How long it will take, in words."""
     studies = [topic for topic in STUDIES if topic in plan.topics]
     turns_s = pairs * sum(plan.turn_s(kind) for kind in kinds) if plan.in_turns else 0.0
+    tools_s = TOOLS_S + (GUEST_TOOLS_S if "cometbft" in kinds else 0)
     words = [f"{pairs} x {len(kinds)} turns"] if plan.in_turns else []
     words += [f"the studies {', '.join(studies)}"] if studies else []
-    first = f", and {TOOLS_S} s more the first time" if plan.in_turns else ""
+    first = f", and {tools_s} s more the first time" if plan.in_turns else ""
     return f"{' and '.join(words)}: usually {turns_s + plan.studies_s():.0f} s{first}."
 
 
@@ -190,7 +223,7 @@ def _pair(
     """A turn of every system, one after the other, each after a look at what the machine can do in that minute."""
     pair = Pair()
     for system in systems:
-        before = [one.turns[system.name] for one in results.pairs]
+        before = [one.turns[system.name] for one in results.pairs if system.name in one.turns]
         path = Path(tempfile.mkdtemp(prefix="turn-", dir=directory))
         tell_of = partial(_tell_of, tell, title, system.name)
         try:
@@ -200,9 +233,13 @@ def _pair(
                 f"{can.verifications_per_s:,.0f} verifications, {can.synced_writes_per_s:,.0f} synced writes a second"
             )
             take_turn(turn, system, plan, path, before, tell_of)
+            pair.turns[system.name] = turn
+        except Failed as why:
+            if not system.guest:
+                raise
+            tell_of(f"not in the table, for its turn failed: {why}")
         finally:
             shutil.rmtree(path)
-        pair.turns[system.name] = turn
     return pair
 
 

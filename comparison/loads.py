@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from comparison.failures import Failed
 
-Kind = Literal["put", "txn", "single", "coalesced", "many", "alone"]
-"""put and txn: etcd's ways, a put at a time or a transaction of some. The others are modes of `bftnode bench`."""
+Kind = Literal["put", "txn", "commit", "sync", "single", "coalesced", "many", "alone"]
+"""put and txn: etcd's ways, a put at a time or a transaction of some. commit and sync: CometBFT's, broadcast_tx_commit,
+or broadcast_tx_sync and a look into the blocks. The others are modes of `bftnode bench`."""
 
 VALUE_BYTES = 128
 WARM_UP_S = 1.0

@@ -35,12 +35,12 @@ def take_turn(turn: Turn, system: System, plan: Plan, path: Path, before: Sequen
             turn.rows[row] = _measure(running, load, plan.seconds, path, turn, tell)
         for row, load in plan.fixed(system.kind).items():
             turn.rows[row] = _measure(running, load, plan.seconds, path, turn, tell)
-        if "T4" in plan.topics:
+        if "T4" in plan.topics_of(system.kind):
             saturated = turn.rows["T1"]
             load = half(saturated.load, saturated.report.operations_per_s)
             turn.rows["T4"] = _measure(running, load, plan.seconds, path, turn, tell)
         turn.resident_mb = resident_of(running.members.pids)
-        if "T5" in plan.topics:
+        if "T5" in plan.topics_of(system.kind):
             turn.outage = _kill(running, plan, path)
             tell(f"kill -9 of the leader: {turn.outage.seconds:.2f} s to the next commit, {turn.outage.lost} lost")
             tell(f"read back {turn.outage.acknowledged:,} acknowledged operations: {turn.outage.missing} are missing")

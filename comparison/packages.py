@@ -20,7 +20,7 @@ from comparison.failures import Failed
 WANTED = ("etcd-server", "etcd-client", "golang-go", "golang-etcd-server-dev")
 UNPACKED = ("etcd-", "golang-")
 """Beginnings of the names of packages that are needed; what else they depend on is for running a service."""
-SOURCE = Path(__file__).parent / "etcd_load.go"
+SOURCES = (Path(__file__).parent / "load.go", Path(__file__).parent / "etcd_load.go")
 LIBRARY, LIBRARY_OF_35 = "go.etcd.io/etcd/clientv3", "go.etcd.io/etcd/client/v3"
 """Where etcd 3.4 (Debian 12) has its client library, and where 3.5 (Debian 13) has it."""
 LISTS_HINT = "apt-get update (as root) fetches the lists of packages"
@@ -47,7 +47,7 @@ def ensure(path: Path, tell: Tell) -> Tools:
     """The programs in `path`, made there at first use (a minute). Raises Failed."""
     tools = Tools(path / "etcd", path / "etcdctl", path / "etcd_load", {})
     stamp = path / "versions.json"
-    source = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+    source = digest(SOURCES)
     if stamp.exists():
         made = json.loads(stamp.read_text())
         if made["source"] == source:
@@ -105,10 +105,11 @@ def build(root: Path, scratch: Path, program: Path) -> None:
         raise Failed("Debian's golang-go brought no compiler")
     sources = root / "usr" / "share" / "gocode"
     scratch.mkdir()
-    text = SOURCE.read_text()
-    if not (sources / "src" / LIBRARY).is_dir():
-        text = text.replace(f'"{LIBRARY}"', f'clientv3 "{LIBRARY_OF_35}"')
-    (scratch / "main.go").write_text(text)
+    for source in SOURCES:
+        text = source.read_text()
+        if not (sources / "src" / LIBRARY).is_dir():
+            text = text.replace(f'"{LIBRARY}"', f'clientv3 "{LIBRARY_OF_35}"')
+        (scratch / source.name).write_text(text)
     environment = {
         "PATH": os.defpath,
         "HOME": str(scratch),
@@ -121,16 +122,37 @@ def build(root: Path, scratch: Path, program: Path) -> None:
         "GOTOOLCHAIN": "local",
         "CGO_ENABLED": "0",  # so that no C compiler is needed
     }
-    run([str(compilers[-1]), "build", "-o", str(program), "main.go"], cwd=scratch, environment=environment)
+    run(
+        [str(compilers[-1]), "build", "-o", str(program), *(source.name for source in SOURCES)],
+        cwd=scratch,
+        environment=environment,
+    )
 
 
-def run(command: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """What it prints. Raises Failed with its last words."""
+def digest(sources: Sequence[Path]) -> str:
+    """Of the text of these files: what was compiled from others is not used."""
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def run(
+    command: Sequence[str],
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    within_s: float | None = None,
+) -> str:
+    """What it prints. Raises Failed with its last words, or when time is up."""
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=within_s,
         )
-    except OSError as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(f"{command[0]}: {error}") from None
     if done.returncode:
         words = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-5:])

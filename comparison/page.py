@@ -25,6 +25,7 @@ HUES = ("a", "b", "c", "d", "e", "f", "g")
 WORDS = {
     "put": "callers' own operations",
     "txn": "transactions of 128",
+    "sync": "callers' own operations",
     "coalesced": "callers' own operations",
     "many": "batches of 1,000",
     "alone": "each signed alone",

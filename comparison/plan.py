@@ -20,7 +20,14 @@ TOPICS = {
     "T10": "bftnode under attack: lying, slow and flooding members, and clients",
 }
 IN_TURNS = frozenset({"T1", "T2", "T3", "T4", "T5"})
-"""Of all systems; the others are studies of bftnode alone (studies.py)."""
+"""Of bftnode and etcd; the others are studies of bftnode alone (studies.py)."""
+TURNS_OF: Mapping[str, frozenset[str]] = {
+    "bftnode": IN_TURNS,
+    "etcd": IN_TURNS,
+    "cometbft": frozenset({"T1", "T3", "T5"}),
+}
+"""CometBFT's clients do not sign, as etcd's do not, so its T2 would be its T1 again. At half its saturation more than
+IN_FLIGHT_MAX wait for a block of every second, so an open loop of as many would measure that bound."""
 LONG = frozenset({"T8"})
 """Only where they are asked for."""
 STUDY_S: Mapping[str, tuple[float, float]] = {
@@ -46,20 +53,24 @@ IN_FLIGHT_MAX = 1000
 CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
     "bftnode": {"coalesced": (16, 64, 256, 1024, 4096), "many": (1, 4, 16), "alone": (64, 256, 1024)},
     "etcd": {"put": (16, 64, 256, 512, 1000), "txn": (4, 16, 64)},
+    "cometbft": {"sync": (64, 1024, 4096)},  # its mempool holds 5,000
 }
 """Callers of each point of the curves, by kind of system; the best of them is where it is saturated."""
 QUICK_CURVES: Mapping[str, Mapping[Kind, Sequence[int]]] = {
     "bftnode": {"coalesced": (64, 1024), "many": (4,), "alone": (64, 256)},
     "etcd": {"put": (64, 512), "txn": (16,)},
+    "cometbft": {"sync": (1024,)},
 }
 SATURATED: Mapping[str, Mapping[str, Kind]] = {
     "bftnode": {"T1": "coalesced", BATCHED: "many", "T2": "alone"},
     "etcd": {"T1": "put", BATCHED: "txn", "T2": "put"},
+    "cometbft": {"T1": "sync"},
 }
 """Rows that are measured at the best point of a curve."""
 FIXED: Mapping[str, Mapping[str, Load]] = {
     "bftnode": {"T3": Load("single", 1)},
     "etcd": {"T3": Load("put", 1)},
+    "cometbft": {"T3": Load("commit", 1)},
 }
 
 START_S = 6.0
@@ -81,6 +92,10 @@ class Plan:
     kill_load_s: float = 8.0
     kill_after_s: float = 3.0  # of those
 
+    def topics_of(self, kind: str) -> frozenset[str]:
+        """What is measured in a turn of such a system."""
+        return self.topics & TURNS_OF[kind]
+
     def curve(self, kind: str) -> list[Load]:
         """Of the ways that are saturated in a row."""
         ways = set(self.saturated(kind).values())
@@ -89,11 +104,12 @@ class Plan:
 
     def saturated(self, kind: str) -> Mapping[str, Kind]:
         """Half of a saturation needs one, so T4 brings T1 with it."""
-        topics = self.topics | ({"T1"} if "T4" in self.topics else set())
+        topics = self.topics_of(kind)
+        topics |= {"T1"} if "T4" in topics else set()
         return {row: way for row, way in SATURATED[kind].items() if row.split()[0] in topics}
 
     def fixed(self, kind: str) -> dict[str, Load]:
-        return {row: load for row, load in FIXED[kind].items() if row in self.topics}
+        return {row: load for row, load in FIXED[kind].items() if row in self.topics_of(kind)}
 
     @property
     def in_turns(self) -> bool:
@@ -106,9 +122,9 @@ class Plan:
 
     def turn_s(self, kind: str) -> float:
         """How long a turn usually takes."""
-        rows = len(self.saturated(kind)) + len(self.fixed(kind)) + ("T4" in self.topics)
+        rows = len(self.saturated(kind)) + len(self.fixed(kind)) + ("T4" in self.topics_of(kind))
         points = len(self.curve(kind)) * (self.curve_seconds + WARM_UP_S + AROUND_S)
-        kill = KILL_S if "T5" in self.topics else 0.0
+        kill = KILL_S if "T5" in self.topics_of(kind) else 0.0
         return START_S + points + rows * (self.seconds + WARM_UP_S + AROUND_S) + kill
 
 

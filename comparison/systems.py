@@ -58,6 +58,7 @@ class System(ABC):
     name: str
     kind: str  # which loads of plan.py are its
     count: int  # of members
+    guest = False  # of a guest, whose turn fails, there is a dash, and the others go on
 
     @property
     @abstractmethod

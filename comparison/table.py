@@ -213,7 +213,8 @@ def failures(results: Results) -> int:
 
 def order(results: Results) -> str:
     """Who took turns, and how many."""
-    return " then ".join(one.name for one in results.systems) + f", {len(results.pairs)} x"
+    took = [one.name for one in results.systems if any(one.name in pair.turns for pair in results.pairs)]
+    return f"{' then '.join(took)}, {len(results.pairs)} x"
 
 
 def how(results: Results) -> str:
