@@ -138,20 +138,14 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     directory = asked.directory.resolve()
     filesystem = filesystem_of(directory, Path("/proc/self/mounts").read_text())
     systems: list[System] = [Bftnode()]
-    absent: list[Described] = []
     guests = list(COMETBFT) if "cometbft" in asked.guests and plan.topics_of("cometbft") else []
     kinds = ["bftnode", "etcd", *(["etcd"] if asked.etcd_4 else []), *(["cometbft"] * len(guests))]
     tell(_usually(plan, pairs, kinds))
     if plan.in_turns:
         tools = packages.ensure(directory / "tools", tell)
         systems += [Etcd(tools), *([Etcd(tools, 4)] if asked.etcd_4 else [])]
-    if guests:
-        try:
-            theirs = modules.ensure(directory / "cometbft", tell)
-            systems += [cometbft.Cometbft(theirs, COMETBFT[name]) for name in guests]
-        except Failed as why:
-            tell(f"CometBFT is not measured: {why}")
-            absent = [not_here(name, why) for name in guests]
+    here, absent = guests_of(guests, directory / "cometbft", tell)
+    systems += here
     results = Results(
         began=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=shlex.join(["./scripts/compare", *words]),
@@ -184,6 +178,20 @@ def compare(asked: argparse.Namespace, words: Sequence[str]) -> int:
     if asked.html is not None:
         asked.html.write_text(page(results), encoding="utf-8")
     return code
+
+
+def guests_of(
+    names: Sequence[str], path: Path, tell: Callable[[str], None]
+) -> tuple[list[cometbft.Cometbft], list[Described]]:
+    """Those that can be had here, with their programs in `path`, and the columns of those that cannot."""
+    if not names:
+        return [], []
+    try:
+        tools = modules.ensure(path, tell)
+    except Failed as why:
+        tell(f"CometBFT is not measured: {why}")
+        return [], [not_here(name, why) for name in names]
+    return [cometbft.Cometbft(tools, COMETBFT[name]) for name in names], []
 
 
 def not_here(name: str, why: Failed) -> Described:

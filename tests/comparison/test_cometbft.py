@@ -183,6 +183,25 @@ def test_programs_are_compiled_once_and_nothing_else_is_left(tmp_path: Path, mon
     assert {one.name for one in tools.iterdir()} == {made.cometbft.name, made.load.name, "compiler"}
 
 
+def test_where_there_is_no_go_there_are_columns_and_no_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the programs are, both settings are measured; and nobody looks where nobody asks."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(modules, "GO_WHERE", tmp_path / "nowhere")
+    told: list[str] = []
+    assert command.guests_of([], tmp_path, told.append) == ([], [])
+    assert told == []
+    here, absent = command.guests_of(list(command.COMETBFT), tmp_path, told.append)
+    assert (here, [one.name for one in absent]) == ([], ["cometbft", "cometbft tuned"])
+    assert told[0].startswith("CometBFT is not measured: no Go toolchain")
+    for name in (f"cometbft-{modules.VERSION}", f"load-{modules.digest(modules.SOURCES)[:12]}", "compiler"):
+        (tmp_path / name).write_text("go9.9.9\n")
+    here, absent = command.guests_of(list(command.COMETBFT), tmp_path, told.append)
+    assert ([one.name for one in here], absent) == (["cometbft", "cometbft tuned"], [])
+    assert "timeout_commit, 1 s, bounds what one caller waits" in here[0].flags
+    assert 'in config.toml `timeout_commit = "0s"' in here[1].flags
+    assert all("Go 9.9.9:" in one.flags and "clients do not sign" in one.title for one in here)
+
+
 def test_a_column_that_could_not_be_measured_says_so() -> None:
     """Dashes, and why; the others' columns are as they were."""
     made = results()
