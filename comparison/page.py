@@ -126,9 +126,12 @@ def _table(results: Results) -> str:
             lines.append(f'<tr class="topic"><th colspan="{span - 1}">{about}</th></tr>')
         digits = row.quantity.digits
         cells = "".join(_spread_cell(one, digits, note) for one, note in zip(row.cells, row.notes, strict=True))
-        against = "".join(f'<td class="ratio">{_small(ratio(one))}</td>' for one in row.against)
-        side = "" if row.met is None else ' class="won"' if row.met else ' class="lost"'
-        lines.append(f"<tr{side}><th>{escape(row.text)}</th>{cells}{against}</tr>")
+        # What is asked is asked of the first ratio, so that one has the verdict's colour.
+        sides = ["" if row.met is None else " won" if row.met else " lost", *[""] * len(row.against)]
+        against = "".join(
+            f'<td class="ratio{side}">{_small(ratio(one))}</td>' for one, side in zip(row.against, sides, strict=False)
+        )
+        lines.append(f"<tr><th>{escape(row.text)}</th>{cells}{against}</tr>")
     return f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from comparison.page import Point, Scale, Series, chart, page, series
 from comparison.results import Spread
 from comparison.table import cell, rows
-from tests.comparison.made import results
+from tests.comparison.made import ETCD_OF_4, results, theirs
 
 VOID = {"meta", "link", "br"}
 
@@ -78,6 +78,17 @@ def test_the_answers_say_who_is_better() -> None:
     assert ("won", "8.00", "Saturated by callers") in tiles
     assert ("lost", "5.00", "What one caller waits") in tiles
     assert ("won", "0.67", "Silence after a kill of the leader") in tiles
+
+
+def test_the_verdict_colours_the_ratio_that_it_is_of() -> None:
+    """The first other's, however many columns there are: eight times is not ten, and sixteen of a second is none's."""
+    made = results()
+    made.systems.append(ETCD_OF_4)
+    for pair in made.pairs:
+        pair.turns[ETCD_OF_4.name] = theirs(0.5, ETCD_OF_4.name)
+    line = re.search(r"callers&#x27; own.*?</tr>", page(made))
+    assert line is not None
+    assert re.findall(r'class="(ratio[^"]*)">([\d.]+)', line[0]) == [("ratio lost", "8.00"), ("ratio", "12.0")]
 
 
 def test_a_line_for_every_way_and_a_mark_for_every_point() -> None:
