@@ -142,16 +142,6 @@ class Pool:
                 return key, self._since_ms[key]
         return None
 
-    def ready_few(self, count: int, bytes_max: int) -> dict[Key, bytes]:
-        """The oldest envelopes that no accepted block holds, within bounds."""
-        chosen: dict[Key, bytes] = {}
-        for key, transaction in self._ready.items():
-            bytes_max -= len(transaction.raw)
-            if len(chosen) == count or bytes_max < 0:
-                break
-            chosen[key] = transaction.raw
-        return chosen
-
     def include(self, transactions: Iterable[Transaction], seq: int, now_ms: int) -> None:
         """A block at `seq` on the current chain holds these. They are taken into custody, where there is room."""
         pending, in_flight, ready = self._pending, self._in_flight, self._ready

@@ -270,7 +270,7 @@ class Watch:
         if self._owed_since_ms is None and self._has_room(tip - self._chain.height):
             self._owed_since_ms = now_ms
         if self.strict and self._owed_since_ms is not None and first[0] not in self._told:
-            self._tell()
+            self._tell(tip + 1)
             self._owed_since_ms = now_ms  # now it must have it
 
     def _has_room(self, in_flight: int) -> bool:
@@ -280,10 +280,11 @@ class Watch:
         window = self._members.parameters.window
         return not in_flight or (in_flight < window // 2 and self._pool.ready >= 2 * agreement.PIPELINE_TRANSACTIONS)
 
-    def _tell(self) -> None:
-        """Relay a block's worth of what waits to the primary."""
+    def _tell(self, seq: int) -> None:
+        """Relay to the primary what waits and a block at height `seq` could take."""
         parameters = self._members.parameters
-        waiting = self._pool.ready_few(parameters.block_transactions_max, parameters.block_bytes_max)
+        chosen = self._pool.choose(parameters.block_transactions_max, parameters.block_bytes_max, seq)
+        waiting = {transaction.key: transaction.raw for transaction in chosen}
         raws = [raw for key, raw in waiting.items() if key not in self._told]
         self._told = dict.fromkeys(waiting)
         primary = self._members.primary_of(self._view)

@@ -4,6 +4,7 @@ Rounds take ROUND_MS here, so 5 + half of that is what a primary may take from w
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import unpack
 from bftnode.protocol.messages import Kind, Slow
 from bftnode.protocol.transactions import Transaction
+from bftnode.replica import agreement
 from bftnode.replica.watch import KEPT_OUT_TIMEOUTS, LATE_SHARE, LEVEL_MAX, MEMORY_TIMEOUTS
 from tests.replica.conversation import TIMING, Conversation, Said, of_kind
 from tests.replica.test_view_changes import asked_for
@@ -305,6 +307,25 @@ def test_who_is_passed_over_is_the_next_primary_all_the_same_where_nothing_helps
     talk.ask_for_view(3, 2)
     talk.replica.watch._keep_out(3, talk.now_ms)
     assert 3 in [view for view, _ in asked_for(talk.tick(2 * TIMEOUT_MS))]
+
+
+@pytest.mark.covers("N04", "P30")
+def test_what_no_block_can_take_keeps_nobody_from_telling_the_primary() -> None:
+    """A block's worth of envelopes that were for the block in flight: what waits behind is told, once, and counts."""
+    talk = Cluster()
+    late = [talk.transaction(valid_until=talk.height + 1, data=bytes(180_000)) for _ in range(8)]
+    waiting = [talk.transaction() for _ in range(2 * agreement.PIPELINE_TRANSACTIONS)]
+    talk.submit(*late)
+    talk.submit(*waiting)
+    talk.tick(TIMEOUT_MS // 2 + 100)  # under suspicion
+    assert talk.replica.watch.strict
+    said = talk.propose(talk.block(talk.blocks, [talk.transaction(client=1)]))
+    before = talk.replica.watch.late_ms
+    said += [item for _ in range(50) for item in talk.tick(1)]
+    relays = [cast(tuple[bytes, ...], unpack(item.frame.payload, 10**7)) for item in of_kind(said, Kind.RELAY)]
+    assert [raw for relay in relays for raw in relay] == [item.raw for item in waiting]
+    assert all(relays)
+    assert talk.replica.watch.late_ms > before
 
 
 @pytest.mark.covers("T04", "D13")
