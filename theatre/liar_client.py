@@ -25,6 +25,15 @@ ANSWER_S = 15.0
 LAST = 1
 """The number of the request that is sent behind all lies: a connection's frames are taken in their order."""
 
+
+class HungUp(Failed):
+    """The member ended the connection, and said with `code` why."""
+
+    def __init__(self, member: int, error: cm.Error) -> None:
+        super().__init__(f"n{member} hangs up on the lying client: {error.code} {error.detail}")
+        self.code = error.code
+
+
 FINAL = (cm.Nack, cm.Reject, cm.Result, cm.Forgotten)
 ANSWERS = (cm.Ack, *FINAL)
 
@@ -42,7 +51,7 @@ async def tell(
     """Submit `envelopes` to this member, in one frame, `rounds` times on one connection, one each `every_s`.
 
     The member's first answer to each (`final`: the first that is no ACK), in their order. Raises Failed where one has
-    none, or the member cannot be spoken to.
+    none, or the member cannot be spoken to; HungUp where it ends the connection.
     """
     try:
         with trio.fail_after(ANSWER_S + rounds * every_s):
@@ -110,7 +119,7 @@ class _Ear:
         """To one message."""
         message = await self._next()
         if isinstance(message, cm.Error):
-            raise Failed(f"n{self._member} hangs up on the lying client: {message.code} {message.detail}")
+            raise HungUp(self._member, message)
         if isinstance(message, cm.TransactionAnswer) and isinstance(message, self._counting):
             self.first.setdefault(message.transaction, message)
         elif isinstance(message, cm.Pong):

@@ -10,11 +10,12 @@ from bftnode.apps.execution import application_operation
 from bftnode.apps.log import append
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol.ed25519 import public_key_of, signer
+from bftnode.protocol.errors import Reason
 from bftnode.protocol.limits import NONCE_JUMP_MAX
 from bftnode.protocol.transactions import Transaction, TransactionBody, open_transaction, sign_transaction
 from simulations.script import Step
 from simulations.workload import FAR_AHEAD
-from theatre.liar_client import tell
+from theatre.liar_client import HungUp, tell
 from theatre.troupe import Failed
 
 if TYPE_CHECKING:
@@ -66,27 +67,41 @@ async def _storm(play: "RealPlay", step: Step) -> None:
 
 
 async def _half_valid(play: "RealPlay", step: Step) -> None:
-    good, bad = [], []
+    good, senseless, forged = [], [], []
     for _ in range(step.count):
         nonce = play.nonces[step.client].take()
         good.append(_envelope(play, step.client, nonce, "good"))
-        bad.append(_forged(_envelope(play, step.client, nonce, "forged")))
-        bad.append(_envelope(play, step.client, nonce, "senseless", b"\x7f"))
-    play.never += [lie.id for lie in bad]
+        senseless.append(_envelope(play, step.client, nonce, "senseless", b"\x7f"))
+        # With a nonce of its own: that of one that is used is looked at before its signature.
+        forged.append(_forged(_envelope(play, step.client, play.nonces[step.client].take(), "forged")))
+    play.never += [lie.id for lie in (*senseless, *forged)]
     play.owed += [item.id for item in good]
     async with trio.open_nursery() as nursery:
         for member in audience(play, play.chosen(step)):
-            nursery.start_soon(_half_told, play, step, member, good, bad)
+            nursery.start_soon(_half_told, play, step, member, good, senseless, forged)
 
 
 async def _half_told(
-    play: "RealPlay", step: Step, member: int, good: list[Transaction], bad: list[Transaction]
+    play: "RealPlay",
+    step: Step,
+    member: int,
+    good: list[Transaction],
+    senseless: list[Transaction],
+    forged: list[Transaction],
 ) -> None:
-    """One frame: what is good among what is not, each answered for itself."""
-    raws = [item.raw for item in (*bad, *good)]
-    answers = await tell(play.troupe.genesis, play.seeds[step.client], member, raws, final=True)
-    _check(member, answers[: len(bad)], cm.Reject)
-    _check(member, answers[len(bad) :], cm.Result)
+    """One frame: what is good among what is senseless, each answered for itself. Then what is forged, behind what is
+    good: that ends the connection, and only that (faults.md P32)."""
+    genesis, seed = play.troupe.genesis, play.seeds[step.client]
+    answers = await tell(genesis, seed, member, [item.raw for item in (*senseless, *good)], final=True)
+    _check(member, answers[: len(senseless)], cm.Reject)
+    _check(member, answers[len(senseless) :], cm.Result)
+    try:
+        await tell(genesis, seed, member, [item.raw for item in (*good, *forged)])
+    except HungUp as hung_up:
+        if hung_up.code == Reason.TX_SIGNATURE:
+            return
+        raise
+    raise Failed(f"n{member} goes on listening to a client that forges")
 
 
 async def _told(

@@ -10,8 +10,9 @@ from bftnode.api.backend import Subscriber
 from bftnode.apps import kv
 from bftnode.apps.execution import application_operation
 from bftnode.protocol import client_messages as cm
-from bftnode.protocol.ed25519 import public_key_of, signer
-from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
+from bftnode.protocol.ed25519 import public_key_of, signer, verify
+from bftnode.protocol.errors import Reason
+from bftnode.protocol.transactions import Transaction, TransactionBody, open_transaction, sign_transaction
 from simulations.script import Script, Step
 from tests.api.town import (
     ADMINISTRATOR,
@@ -144,9 +145,22 @@ async def test_a_word_fails_where_one_member_does_not_answer(
 class CredulousBackend(MemoryBackend):
     """Takes whatever it is given."""
 
-    def take(self, raw: bytes, subscriber: Subscriber) -> None:
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
         self.say(subscriber, cm.Ack(cm.envelope_id(raw)))
         self.say(subscriber, cm.Result(cm.envelope_id(raw), b""))
+        return False
+
+
+class PatientBackend(MemoryBackend):
+    """Rejects what is senseless and what is forged, and leaves it at that."""
+
+    def take(self, raw: bytes, subscriber: Subscriber) -> bool:
+        transaction = open_transaction(raw, self.ledger.members.chain_id)
+        if transaction.body.operations[0].startswith(b"\x7f") or not transaction.signature_valid(verify):
+            self.say(subscriber, cm.Reject(transaction.id, str(Reason.TX_SIGNATURE)))
+            return True
+        self.say(subscriber, cm.Result(transaction.id, b""))
+        return False
 
 
 @pytest.mark.parametrize(("word", "told"), [("jump nonce", "Ack"), ("half-valid", "Result")])
@@ -158,6 +172,16 @@ async def test_a_lie_that_is_let_in_fails_the_play(
         with pytest.raises(ExceptionGroup) as caught:
             await LIES[word](play, Step(at_ms=0, do=word, members=(1,)))
         assert f"with {told}, not Reject" in failures(caught.value)[0]
+
+
+async def test_half_valid_fails_where_a_forger_is_listened_to(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong signature ends its connection."""
+    async with played(town, tmp_path, monkeypatch, {1: PatientBackend}) as (play, _):
+        with pytest.raises(ExceptionGroup) as caught:
+            await LIES["half-valid"](play, Step(at_ms=0, do="half-valid", members=(1,)))
+        assert failures(caught.value) == ["n1 goes on listening to a client that forges"]
 
 
 async def test_half_valid_fails_where_the_good_half_is_refused(
