@@ -159,6 +159,13 @@ def any_progress_stops_the_timer() -> Iterator[None]:
 
 
 @contextmanager
+def any_progress_is_enough() -> Iterator[None]:
+    """And nobody watches who is passed over."""
+    with any_progress_stops_the_timer(), nobody_watches():
+        yield
+
+
+@contextmanager
 def no_vote_is_kept() -> Iterator[None]:
     """COMMITs that overtake one's own are dropped (BFT-SMaRt before 7326d316); nobody sends blocks, either."""
     on_vote = Agreement.on_vote
@@ -284,9 +291,10 @@ CANNOT = [
     (one_is_enough_to_leave_a_view, "storm-of-fabric"),
     (a_new_view_with_whatever_is_in_it, "liar-in-new-view"),
     (neither_timer_nor_watch, "slow-primary-that-dares-too-much"),
-    (no_timer, "full-disk-of-the-primary"),
-    (no_timer, "narrow-primary"),
-    (any_progress_stops_the_timer, "censored-client"),
+    (no_timer, "crash-of-each-primary"),
+    (neither_timer_nor_watch, "full-disk-of-the-primary"),
+    (neither_timer_nor_watch, "narrow-primary"),
+    (any_progress_is_enough, "censored-client"),
     (the_lowest_certificate_chosen, "opportunists"),
     (quorum_of_2f, "zyzzyva-first-slot"),
     (quorum_of_2f, "fab-first-slot"),
