@@ -10,7 +10,7 @@ Of the two files the policy is believed, the receipt is not. Receipts are of two
                           the entry to the log root in it (docs/receipts.md, "The quick receipt").
 
 The entry is in the receipt, or it is what --record names. Otherwise what --record names has to be in the entry: the
-record that it appends, or an operation's bytes, or the entry itself.
+record that it appends, or an operation's bytes, or the entry itself; with --salt, what the entry commits to.
 
 Exit code 0: the entry is entry number INDEX of that log. 5: that is not proved, and one sentence says why. 2: usage.
 """
@@ -86,7 +86,7 @@ class Verdict:
     client: bytes | None
 
 
-def verify(receipt: bytes, policy: bytes, record: bytes | None = None) -> Verdict:
+def verify(receipt: bytes, policy: bytes, record: bytes | None = None, salt: bytes | None = None) -> Verdict:
     """What the receipt proves to who believes the policy. Raises NotProved, and nothing else, whatever the bytes."""
     _expect(len(receipt) <= RECEIPT_BYTES_MAX, "the receipt is too long")
     trusted = read_policy(policy)
@@ -109,7 +109,12 @@ def verify(receipt: bytes, policy: bytes, record: bytes | None = None) -> Verdic
     leaf = hashlib.sha256(b"\x00" + entry).digest()
     _expect(included(leaf, index, size, path, root), "the path does not lead from the entry to the root of the log")
     client, operations = (None, []) if trusted.chain is None else open_entry(entry, trusted.chain)
-    if record is not None and record != entry:
+    if salt is not None:
+        _expect(re.fullmatch(b"[0-9a-f]{64}\n?", salt), "the salt is not 64 hexadecimal digits")
+        hidden = b"bftnode/v1/commitment\x00" + (client or b"") + bytes.fromhex(salt.decode()) + (record or b"")
+        commit = b"\x01\x92\x02\xc4\x20" + hashlib.sha256(hidden).digest()
+        _expect(record is not None and commit in operations, "the entry is no commitment to this record with this salt")
+    elif record is not None and record != entry:
         append = b"\x01\x92\x01" + _pack_bytes(record)
         _expect(record in operations or append in operations, "the entry does not hold this record")
     return Verdict(first, log, index, size, root, signers, entry, client)
@@ -475,11 +480,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("receipt", type=Path)
     parser.add_argument("--policy", type=Path, required=True, help="what is believed: c2sp.org/tlog-policy")
     parser.add_argument("--record", type=Path, help="what the receipt is to be for")
+    parser.add_argument("--salt", type=Path, help="what opens a private record: 64 hexadecimal digits")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
-        record = given.record.read_bytes() if given.record else None
-        verdict = verify(given.receipt.read_bytes(), given.policy.read_bytes(), record)
+        record, salt = (one and one.read_bytes() for one in (given.record, given.salt))
+        verdict = verify(given.receipt.read_bytes(), given.policy.read_bytes(), record, salt)
     except (NotProved, OSError) as error:
         print(f"NOT PROVED: {error}", file=sys.stderr)
         return 5

@@ -84,5 +84,14 @@ class Backend(Protocol):
     async def block(self, seq: int) -> tuple[bytes, bytes, Certificate | None]:
         """(header, payload, certificate) of a committed block. Raises Refused(NOT_FOUND)."""
 
+    async def keep_payload(self, record: int, salt: bytes, payload: bytes, min_height: int, timeout_s: float) -> None:
+        """Keep what opens a private record, once the height is reached; durable when it returns.
+
+        Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY | DISK_FULL | BUSY).
+        """
+
+    async def payload(self, record: int) -> tuple[bytes, bytes]:
+        """(salt, payload) of a private record. Raises Refused(NOT_FOUND)."""
+
     def status(self) -> NodeStatus:
         """Where this node is."""

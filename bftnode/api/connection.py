@@ -275,6 +275,10 @@ class Connection:
                 self._start(nursery, request.request, partial(self._consistency, request))
             case cm.GetBlock():
                 self._start(nursery, request.request, partial(self._block, request))
+            case cm.KeepPayload():
+                self._start(nursery, request.request, partial(self._keep_payload, request))
+            case cm.GetPayload():
+                self._start(nursery, request.request, partial(self._payload, request))
             case _:
                 assert_never(request)
 
@@ -369,6 +373,14 @@ class Connection:
     async def _block(self, request: cm.GetBlock) -> cm.NumberedAnswer:
         header, payload, certificate = await self._backend.block(request.seq)
         return cm.BlockValue(request.request, header, payload, certificate)
+
+    async def _keep_payload(self, request: cm.KeepPayload) -> cm.NumberedAnswer:
+        wait_s = self._limits.query_wait_s_max
+        await self._backend.keep_payload(request.record, request.salt, request.payload, request.min_height, wait_s)
+        return cm.PayloadKept(request.request)
+
+    async def _payload(self, request: cm.GetPayload) -> cm.NumberedAnswer:
+        return cm.PayloadValue(request.request, *await self._backend.payload(request.record))
 
     # Writing
 

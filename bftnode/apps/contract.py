@@ -48,6 +48,7 @@ class Context(NamedTuple):
     log_index: int  # the envelope's leaf in the log
     time_ms: int  # agreed time of the block
     client: bytes  # the Ed25519 public key that signed
+    role: int  # nonces.CLIENT or nonces.ADMINISTRATOR, as its envelope's turn came
 
 
 class Application(ABC):

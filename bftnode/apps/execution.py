@@ -240,7 +240,7 @@ class Executor:
         """The results of a block's envelopes, in order, and what they change in `base`."""
         turn = _BlockTurn(self.application, self._clients_max, base)
         results = [
-            turn.execute(transaction, Context(seq, first_index + offset, time_ms, transaction.body.client))
+            turn.execute(transaction, seq, first_index + offset, time_ms)
             for offset, transaction in enumerate(transactions)
         ]
         return Execution(results, turn.encoded, turn.finish(), turn.clients)
@@ -259,21 +259,22 @@ class _BlockTurn:
         self._windows: dict[bytes, ClientWindow | None] = {}
         self._touched: dict[bytes, ClientWindow] = {}
 
-    def execute(self, transaction: Transaction, context: Context) -> TransactionResult:
+    def execute(self, transaction: Transaction, seq: int, log_index: int, time_ms: int) -> TransactionResult:
         """One envelope: rejected as a whole, or its nonce is used and each operation has a result."""
-        body, seq = transaction.body, context.seq
+        body = transaction.body
         window = self._window(body.client)
         code = _refusal(window, body.nonce, body.valid_until, seq)
         if code is not None:
-            rejected = TransactionResult(transaction.id, seq, context.log_index, str(code), ())
+            rejected = TransactionResult(transaction.id, seq, log_index, str(code), ())
             self.encoded.append(encode(rejected))
             return rejected
         assert window is not None, "an unknown client was refused"
         for gone in window.use(body.nonce):
             self._overlay.put(result_key(body.client, gone), None)
         self._touched[body.client] = window
+        context = Context(seq, log_index, time_ms, body.client, window.role)
         outcome = self._apply_all(body.operations, context, window, transaction.validated)
-        result = TransactionResult(transaction.id, seq, context.log_index, "", outcome)
+        result = TransactionResult(transaction.id, seq, log_index, "", outcome)
         encoded = encode(result)
         self.encoded.append(encoded)
         self._overlay.put(result_key(body.client, body.nonce), encoded)

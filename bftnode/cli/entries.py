@@ -64,7 +64,7 @@ def describe(operation: bytes, application: str) -> str:
         if application == "kv":
             return _describe_kv(kv.open_operation(operation[1:]))
         if application == "log":
-            return f"append {_short(log.open_append(operation[1:]).data)}"
+            return _describe_log(log.open_operation(operation[1:]))
     except Refused:
         return f"unreadable operation of {len(operation)} bytes"
     return f"operation of {len(operation)} bytes"
@@ -84,6 +84,16 @@ def _describe_kv(operation: kv.Operation) -> str:
             return f"scan {_short(operation.prefix)}"
         case kv.Batch():
             return f"batch of {len(operation.writes)} writes"
+
+
+def _describe_log(operation: log.Operation) -> str:
+    match operation:
+        case log.Append():
+            return f"append {_short(operation.data)}"
+        case log.Commit():
+            return f"append private {operation.commitment.hex()[:16]}"
+        case log.Erase():
+            return f"erase record {operation.index}"
 
 
 def _short(data: bytes) -> str:

@@ -16,8 +16,9 @@ from bftnode.cli.entries import entry_json, entry_line
 from bftnode.cli.errors import FAILURE, INTEGRITY, CommandFailed
 from bftnode.cli.homes import the_home
 from bftnode.cli.monitor import monitor
-from bftnode.cli.options import DIRECTORY, example, home_option, json_option
+from bftnode.cli.options import DIRECTORY, FILE, example, home_option, json_option
 from bftnode.cli.output import decorated, note, print_fields, print_json, print_line
+from bftnode.cli.private import append_private, erase, keep, read
 from bftnode.cli.tiles import TileFolder
 from bftnode.client.client import Client
 from bftnode.client.operations import application_operation
@@ -56,10 +57,27 @@ def log() -> None:
 @click.argument("data", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the record from a file, - for standard input.")
 @click.option("--hex", "as_hex", is_flag=True, help="DATA is given in hexadecimal digits.")
+@click.option("--private", is_flag=True, help="Log a commitment; members keep DATA beside the log, to be erased.")
+@click.option("--salt", type=FILE, help="With --private: the file to make, with the salt that opens the commitment.")
 @click.option("--print", "print_only", is_flag=True, help="Print the operation for `tx submit`; send nothing.")
 @access_options
-def append(access: Access, data: str | None, file: Any, as_hex: bool, print_only: bool, as_json: bool) -> None:
-    """Append a record of up to 192 KiB. For clusters of the log application."""
+def append(
+    access: Access,
+    data: str | None,
+    file: Any,
+    as_hex: bool,
+    private: bool,
+    salt: Path | None,
+    print_only: bool,
+    as_json: bool,
+) -> None:
+    """Append a record of up to 192 KiB. For clusters of the log application.
+
+    With --private the log has only a salted commitment to it (docs/receipts.md, "Privacy"). Who keeps the record and
+    the file with the salt can show it, whatever becomes of the cluster.
+    """
+    if private != (salt is not None) or (private and print_only):
+        raise click.UsageError("--private goes with --salt FILE, and not with --print")
     if (data is None) == (file is None):
         raise click.UsageError("give the record either as DATA or as --file FILE")
     if data is None:
@@ -71,6 +89,10 @@ def append(access: Access, data: str | None, file: Any, as_hex: bool, print_only
             raise click.UsageError("DATA is not an even number of hexadecimal digits") from None
     else:
         record = os.fsencode(data)
+    if private and salt is not None:
+        need_application(access.genesis(), "log", "log append")
+        append_private(access, record, salt, as_json)
+        return
     operation = application.append(record)
     if print_only:
         print_line(operation.hex())
@@ -261,7 +283,8 @@ def verify(home: Path | None, state: bool, as_json: bool) -> None:
     note(f"valid: {report.log_size} entries in {report.height} blocks")
 
 
-log.add_command(monitor)
+for command in (monitor, read, keep, erase):
+    log.add_command(command)
 
 
 async def _entries(client: Client, first: int, end: int) -> AsyncIterator[Entry]:

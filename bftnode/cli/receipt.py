@@ -21,6 +21,9 @@ from bftnode.protocol.tlog.proofs import parse_proof, write_proof
 RECORD_BYTES_MAX = 1024 * 1024
 """A longer record is in no entry."""
 
+SALT_FILE_BYTES_MAX = 1024
+"""A longer file is no salt."""
+
 
 @click.group(
     epilog=example(
@@ -104,8 +107,9 @@ async def log_index_of(client: Client, transaction: bytes) -> int:
 @click.argument("file", type=FILE)
 @click.option("--policy", type=FILE, required=True, help="What is believed: `bftnode genesis policy` writes it.")
 @click.option("--record", type=FILE, help="What the receipt is to be for: the record, the operation or the entry.")
+@click.option("--salt", type=FILE, help="The record is private: the file with the salt that opens its commitment.")
 @json_option
-def verify(file: Path, policy: Path, record: Path | None, as_json: bool) -> None:
+def verify(file: Path, policy: Path, record: Path | None, salt: Path | None, as_json: bool) -> None:
     """Verify a receipt, offline: quick ones and .tlog-proof files.
 
     Believes nothing but the policy. The same as `python -m bftnode.verify_receipt`, which is one file that stands
@@ -116,6 +120,7 @@ def verify(file: Path, policy: Path, record: Path | None, as_json: bool) -> None
             _read(file, verify_receipt.RECEIPT_BYTES_MAX),
             _read(policy, verify_receipt.POLICY_BYTES_MAX),
             None if record is None else _read(record, RECORD_BYTES_MAX),
+            None if salt is None else _read(salt, SALT_FILE_BYTES_MAX),
         )
     except verify_receipt.NotProved as error:
         raise CommandFailed(

@@ -25,6 +25,7 @@ from bftnode.client.parking import Waiting
 from bftnode.client.reads import LogPage, ProvenEntry, QueryAnswer, Reads
 from bftnode.client.session import Key, Session
 from bftnode.protocol.client_messages import BlockValue, Entry, NodeStatus, reason_of
+from bftnode.protocol.commitments import PAYLOAD_BYTES_MAX
 from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
@@ -320,6 +321,33 @@ class Client:
         with trio.move_on_after(self._timeout(timeout_s)):
             await self._until_ready()
             return await self._reads.standard_receipt(log_index, wait_s)
+        raise Refused(Reason.NOT_READY, "no member answered in time")
+
+    async def keep_payload(
+        self, record: int, salt: bytes, payload: bytes, *, min_height: int = 0, timeout_s: float | None = None
+    ) -> dict[int, Refused | None]:
+        """Hand what opens a private record (log application) to all members; each one's refusal, or None: kept there.
+
+        It is not ordered. f+1 members that keep it are at least one that shows it later. `min_height`: of the block
+        that has the record, for members that are behind. Raises Refused(NOT_READY | CODEC_SIZE).
+        """
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise Refused(Reason.CODEC_SIZE, f"a payload is at most {PAYLOAD_BYTES_MAX} bytes")
+        with trio.move_on_after(self._timeout(timeout_s)):
+            await self._until_ready()
+            return await self._reads.keep_payload(record, salt, payload, min_height)
+        raise Refused(Reason.NOT_READY, "members did not answer in time")
+
+    async def payload(
+        self, record: int, client: bytes, commitment: bytes, timeout_s: float | None = None
+    ) -> tuple[bytes, bytes]:
+        """(salt, payload) of a private record of this client and commitment, from any member that has what opens it.
+
+        Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY).
+        """
+        with trio.move_on_after(self._timeout(timeout_s)):
+            await self._until_ready()
+            return await self._reads.payload(record, client, commitment)
         raise Refused(Reason.NOT_READY, "no member answered in time")
 
     # One member's word, for who compares members (monitor.py). All raise Refused, NOT_READY where it is not there.

@@ -16,6 +16,7 @@ from bftnode.client.session import Session
 from bftnode.protocol import client_messages as cm
 from bftnode.protocol import ed25519
 from bftnode.protocol.blocks import open_header
+from bftnode.protocol.commitments import commitment_of
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import leaf_hash
 from bftnode.protocol.receipts import Receipt, check_receipt
@@ -313,6 +314,42 @@ class Reads:
             if refusals is not None:
                 refusals.append(last)
         raise last
+
+    async def keep_payload(
+        self, record: int, salt: bytes, payload: bytes, min_height: int
+    ) -> dict[int, Refused | None]:
+        """What each member says to keeping it; None: it is kept there."""
+        said: dict[int, Refused | None] = {
+            link.number: link.refused or Refused(Reason.NOT_READY, "no connection") for link in self._links
+        }
+
+        async def ask(link: Link) -> None:
+            said[link.number] = Refused(Reason.NOT_READY, "no answer in time")
+            try:
+                await self._ask(
+                    link, lambda number: cm.KeepPayload(number, min_height, record, salt, payload), cm.PayloadKept
+                )
+            except Refused as refused:
+                said[link.number] = refused
+            else:
+                said[link.number] = None
+
+        with trio.move_on_after(self._options.read_wait_s * 5):
+            async with trio.open_nursery() as nursery:
+                for link in self.connected():
+                    nursery.start_soon(ask, link)
+        return said
+
+    async def payload(self, record: int, client: bytes, commitment: bytes) -> tuple[bytes, bytes]:
+        """(salt, payload), from the first member that has what opens the commitment. Raises Refused."""
+
+        async def work(link: Link) -> tuple[bytes, bytes]:
+            answer = await self._ask(link, lambda number: cm.GetPayload(number, record), cm.PayloadValue)
+            if commitment_of(client, answer.salt, answer.payload) != commitment:
+                raise Refused(Reason.INTEGRITY, f"member {link.number} shows another payload than was committed to")
+            return answer.salt, answer.payload
+
+        return await self._first(work)
 
     async def block(self, seq: int, member: int | None) -> cm.BlockValue:
         """One member's word; where it has a certificate, the caller can check it. Raises Refused."""

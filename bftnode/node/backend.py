@@ -16,6 +16,7 @@ from bftnode.net.network import PeerNetwork
 from bftnode.node.driver import Driver
 from bftnode.node.envelopes import INLINE_MAX, Envelopes
 from bftnode.node.inbox import Inbox
+from bftnode.node.keeper import Keeper
 from bftnode.node.telemetry import Notes
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.client_messages import (
@@ -68,6 +69,13 @@ first, and one word instead of two is a tenth of what a small transaction costs:
 machine is busy, more words would make them longer. Clients repeat after a second."""
 
 
+OFFERS_MAX = 64
+"""Payloads that are being looked at, each in memory; one more is refused as BUSY."""
+
+ERASING_S = 0.1
+"""After so long a member looks again whether something was ordered to be erased, if blocks were executed."""
+
+
 class NodeBackend:
     """Serves api/ and listens to the driver. `introduce` comes before anything else; `acknowledge` runs beside it."""
 
@@ -80,7 +88,9 @@ class NodeBackend:
         inbox: Inbox,
         envelopes: Envelopes,
         network: PeerNetwork,
+        keeper: Keeper | None,
     ) -> None:
+        """`keeper`: of private records' payloads; None where the application has none."""
         self._genesis = genesis
         self._me = me
         self._storage = storage
@@ -88,6 +98,9 @@ class NodeBackend:
         self._inbox = inbox
         self._envelopes = envelopes
         self._network = network
+        self._keeper = keeper
+        self._keeping = trio.CapacityLimiter(1)  # of payloads: a slow disk holds up no other read
+        self._offers = 0
         self._driver: Driver | None = None
         self._reads = trio.CapacityLimiter(READS_MAX)
         self._waiting: dict[bytes, list[Subscriber]] = {}
@@ -248,12 +261,16 @@ class NodeBackend:
 
         Raises Refused(NOT_READY) when that height does not come in time, and what the application refuses.
         """
+        await self._reach(min_height, timeout_s)
+        return await trio.to_thread.run_sync(self._query, query, limiter=self._reads)
+
+    async def _reach(self, min_height: int, timeout_s: float) -> None:
+        """Raises Refused(NOT_READY)."""
         with trio.move_on_after(timeout_s):
             while self._storage.height < min_height:
                 await self._grown.wait()
         if self._storage.height < min_height:
             raise Refused(Reason.NOT_READY, f"this node is at height {self._storage.height}, below {min_height}")
-        return await trio.to_thread.run_sync(self._query, query, limiter=self._reads)
 
     def _query(self, query: bytes) -> tuple[int, bytes]:
         with self._storage.reading() as view:
@@ -335,6 +352,37 @@ class NodeBackend:
         if found is None:
             raise Refused(Reason.NOT_FOUND, f"no block of height {seq} is committed here")
         return found
+
+    async def keep_payload(self, record: int, salt: bytes, payload: bytes, min_height: int, timeout_s: float) -> None:
+        """Raises Refused(NOT_FOUND | NOT_READY | INTEGRITY | DISK_FULL | BUSY)."""
+        keeper = self._expect_keeper()
+        if self._offers == OFFERS_MAX:
+            raise Refused(Reason.BUSY, f"{OFFERS_MAX} payloads are being looked at")
+        self._offers += 1
+        try:
+            await self._reach(min_height, timeout_s)
+            await trio.to_thread.run_sync(keeper.keep, record, salt, payload, limiter=self._keeping)
+        finally:
+            self._offers -= 1
+
+    async def payload(self, record: int) -> tuple[bytes, bytes]:
+        """Raises Refused(NOT_FOUND)."""
+        return await trio.to_thread.run_sync(self._expect_keeper().read, record, limiter=self._reads)
+
+    def _expect_keeper(self) -> Keeper:
+        if self._keeper is None:
+            raise Refused(Reason.NOT_FOUND, "the application of this cluster has no private records")
+        return self._keeper
+
+    async def erase(self) -> None:
+        """For ever: carry out the erasures that are executed. Raises OSError: what cannot be erased ends the node."""
+        while self._keeper is not None:
+            grown = self._grown
+            erased = await trio.to_thread.run_sync(self._keeper.carry_out, limiter=self._keeping)
+            if erased:
+                self.notes.say(Note("payloads_erased", {"count": erased}))
+            await grown.wait()
+            await trio.sleep(ERASING_S)
 
     def height(self) -> int:
         return self._storage.height

@@ -21,7 +21,8 @@ import trio
 from bftnode import __version__
 from bftnode.api.server import ApiServer
 from bftnode.api.tls import server_context
-from bftnode.apps.execution import Executor
+from bftnode.apps.execution import Executor, Scoped
+from bftnode.apps.log import Records
 from bftnode.apps.registry import load_application
 from bftnode.net.link import Receive
 from bftnode.net.network import PeerNetwork
@@ -34,6 +35,7 @@ from bftnode.node.envelopes import Envelopes
 from bftnode.node.home import Home, my_index
 from bftnode.node.identity import Identity, checkpoint_signer
 from bftnode.node.inbox import Inbox
+from bftnode.node.keeper import Keeper
 from bftnode.node.outside import Log, OutsideWitnesses
 from bftnode.node.policies import logs_to_witness, witnesses_to_ask
 from bftnode.protocol import ed25519
@@ -41,7 +43,9 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.replica.core import Replica
 from bftnode.replica.events import Linked
+from bftnode.storage.directory import PAYLOADS_NAME
 from bftnode.storage.errors import StorageBroken
+from bftnode.storage.payloads import Payloads
 from bftnode.storage.store import Storage
 from bftnode.web.server import Handler, Request, Response, WebServer
 from bftnode.web.tiles import Tiles
@@ -195,7 +199,7 @@ class Daemon:
             config.net_limits(),
             lambda member, up: inbox.put(Linked(member)) if up else None,
         )
-        backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network)
+        backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network, self._keeper())
         mouth = network if self._mask is None else self._mask.mouth(replica, storage, network)
         driver = Driver(
             replica, storage, inbox, envelopes, mouth, backend, config.storage.disk_retry_interval_ms / 1000
@@ -219,6 +223,7 @@ class Daemon:
                 if outside is not None:
                     nursery.start_soon(outside.run)
                 nursery.start_soon(backend.acknowledge)
+                nursery.start_soon(backend.erase)
                 nursery.start_soon(driver.run)
                 if self._mask is not None:
                     nursery.start_soon(self._mask.live)
@@ -235,6 +240,18 @@ class Daemon:
                     ms=int((time.monotonic() - began) * 1000),
                 )
         self._log.info("node_stopped", reason="signal", height=storage.height)
+
+    def _keeper(self) -> Keeper | None:
+        application, storage = self._executor.application, self._storage
+        if not isinstance(application, Records):
+            return None
+
+        def query(query: bytes) -> bytes:
+            with storage.reading() as view:
+                return application.query(Scoped(view.state), query)
+
+        path = self._home.data_path / PAYLOADS_NAME
+        return Keeper(Payloads(path, self._config.storage.payload_bytes_max), query)
 
     def _peers(self) -> list[PeerInfo]:
         return [

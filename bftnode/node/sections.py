@@ -260,6 +260,15 @@ class StorageSection(Section, frozen=True):
             "What data/ may grow to. At it the node says disk_full, stops voting and goes on serving reads.",
         ),
     ] = 1024 * GIB
+    payload_bytes_max: Annotated[
+        int,
+        _bounded(
+            0,
+            1024 * GIB,
+            "What payloads of private records may take beside the log, each in whole blocks of 4 KiB. At it further "
+            "ones are refused, and the records are ordered all the same.",
+        ),
+    ] = GIB
     disk_retry_interval_ms: Annotated[
         int,
         _bounded(10, DAY_MS, "How often a turn that found the disk full is written again; nothing is said meanwhile."),

@@ -23,6 +23,7 @@ from bftnode.protocol import limits, quorums
 from bftnode.protocol.blocks import HEADER_BYTES_MAX
 from bftnode.protocol.certificates import Certificate
 from bftnode.protocol.codec import Byte, Hash32, MemberIndex, PublicKey, Signature, UInt, Wire, decoder_of, encode
+from bftnode.protocol.commitments import PAYLOAD_BYTES_MAX
 from bftnode.protocol.ed25519 import Signer, Verifier
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.receipts import Receipt
@@ -183,6 +184,23 @@ class GetConsistency(Wire, frozen=True, tag=20):
     request: UInt
     old: UInt
     new: UInt
+
+
+class KeepPayload(Wire, frozen=True, tag=21):
+    """Keep what opens the private record `record`, once your height is at least `min_height`."""
+
+    request: UInt
+    min_height: UInt
+    record: UInt
+    salt: Hash32
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+
+
+class GetPayload(Wire, frozen=True, tag=22):
+    """What opens the private record `record`."""
+
+    request: UInt
+    record: UInt
 
 
 # Answers about transactions.
@@ -349,6 +367,18 @@ class ProofValue(Wire, frozen=True, tag=48):
     path: Annotated[tuple[Hash32, ...], Meta(max_length=2 * PATH_MAX)]
 
 
+class PayloadKept(Wire, frozen=True, tag=49):
+    """It is kept here, durably, until it is erased."""
+
+    request: UInt
+
+
+class PayloadValue(Wire, frozen=True, tag=50):
+    request: UInt
+    salt: Hash32
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_BYTES_MAX)]
+
+
 Request = (
     Submit
     | Wait
@@ -361,16 +391,28 @@ Request = (
     | GetCheckpoint
     | GetInclusion
     | GetConsistency
+    | KeepPayload
+    | GetPayload
 )
 ClientMessage = Auth | Request
 TransactionAnswer = Ack | Nack | Reject | Result | Forgotten | Unknown
 NumberedAnswer = (
-    QueryValue | Entries | ReceiptValue | BlockValue | StatusValue | Refusal | Pong | CheckpointValue | ProofValue
+    QueryValue
+    | Entries
+    | ReceiptValue
+    | BlockValue
+    | StatusValue
+    | Refusal
+    | Pong
+    | CheckpointValue
+    | ProofValue
+    | PayloadKept
+    | PayloadValue
 )
 ServerMessage = Hello | Ready | Error | TransactionAnswer | NumberedAnswer
 
-REQUEST_TAGS = frozenset(range(10, 21))
-_SERVER_TAGS = frozenset((1, 3, 4, *range(30, 36), *range(40, 49)))
+REQUEST_TAGS = frozenset(range(10, 23))
+_SERVER_TAGS = frozenset((1, 3, 4, *range(30, 36), *range(40, 51)))
 
 open_auth: Callable[[bytes], Auth] = decoder_of(Auth, GREETING_BYTES_MAX)
 """The AUTH in a frame. Raises Refused(CODEC_*)."""

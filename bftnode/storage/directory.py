@@ -1,4 +1,4 @@
-"""The data directory: VERSION, LOCK and lmdb/, and the questions that are asked before LMDB is opened.
+"""The data directory: VERSION, LOCK, lmdb/ and payloads/, and the questions that are asked before LMDB is opened.
 
 VERSION is text for people and for older and newer binaries (faults.md D09, D19); the identity inside LMDB is the
 one that counts, and the two must agree. LOCK is flocked as long as a node lives (D10); the kernel lets it go
@@ -16,7 +16,8 @@ from bftnode.storage.records import SCHEMA, Identity
 VERSION_NAME = "VERSION"
 LOCK_NAME = "LOCK"
 LMDB_NAME = "lmdb"
-_EXPECTED = frozenset({VERSION_NAME, LOCK_NAME, LMDB_NAME, "lost+found"})
+PAYLOADS_NAME = "payloads"
+_EXPECTED = frozenset({VERSION_NAME, LOCK_NAME, LMDB_NAME, PAYLOADS_NAME, "lost+found"})
 """The last one is what a file system of its own has at its root."""
 
 VERSION_BYTES_MAX = 4096

@@ -178,6 +178,7 @@ class MemoryBackend:
         self.member = member
         self.subscribers: dict[bytes, dict[Subscriber, None]] = {}
         self.submitted: list[list[bytes]] = []  # the envelopes of each submit
+        self.payloads: dict[int, tuple[bytes, bytes]] = {}  # as they came: what a correct node checks is its backend's
         self.forgot = 0
         self.changed = trio.Event()
         ledger.backends.append(self)
@@ -308,6 +309,16 @@ class MemoryBackend:
             raise Refused(Reason.NOT_FOUND, f"no block {seq}")
         block = self.ledger.blocks[seq]
         return block.header_raw, block.payload, self.ledger.certificate(block)
+
+    async def keep_payload(self, record: int, salt: bytes, payload: bytes, min_height: int, timeout_s: float) -> None:
+        await self.ledger.reach(min_height, timeout_s)
+        self.payloads[record] = (salt, payload)
+
+    async def payload(self, record: int) -> tuple[bytes, bytes]:
+        await trio.lowlevel.checkpoint()
+        if record not in self.payloads:
+            raise Refused(Reason.NOT_FOUND, f"no payload of record {record}")
+        return self.payloads[record]
 
     def status(self) -> cm.NodeStatus:
         height = self.ledger.height

@@ -14,11 +14,12 @@ from bftnode.apps.execution import (
     system_operation,
 )
 from bftnode.protocol.ed25519 import public_key_of, signer
+from bftnode.protocol.nonces import CLIENT
 from bftnode.protocol.results import TransactionResult
 from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
 
 CHAIN = bytes(32)
-CONTEXT = Context(seq=7, log_index=70, time_ms=7_000, client=b"c" * 32)
+CONTEXT = Context(seq=7, log_index=70, time_ms=7_000, client=b"c" * 32, role=CLIENT)
 
 
 class Map:

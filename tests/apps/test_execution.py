@@ -8,7 +8,7 @@ from bftnode.apps.execution import ADMIT, CLIENT_PREFIX, application_operation, 
 from bftnode.protocol import limits
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.nonces import CLIENT
+from bftnode.protocol.nonces import ADMINISTRATOR, CLIENT
 from bftnode.protocol.results import OperationResult, TransactionResult
 from tests.apps.chain import ADMIN, Chain, Person, system
 
@@ -189,7 +189,8 @@ def test_the_applications_context_is_the_agreed_one() -> None:
     chain, admin = Chain(Looking()), Person(ADMIN)
     chain.block(admin.asks(b"x"), admin.asks(b"y"))
     chain.block(admin.asks(b"z"))
-    assert seen == [Context(1, 0, 1000, admin.key), Context(1, 1, 1000, admin.key), Context(2, 2, 2000, admin.key)]
+    places = [(1, 0, 1000), (1, 1, 1000), (2, 2, 2000)]
+    assert seen == [Context(*place, admin.key, ADMINISTRATOR) for place in places]
 
 
 def test_a_broken_application_is_not_a_refusal() -> None:

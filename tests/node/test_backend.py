@@ -37,7 +37,7 @@ def transaction(nonce: int) -> Transaction:
 async def test_what_is_executed_soon_is_not_acknowledged_before(autojump_clock: MockClock) -> None:
     """One word instead of two; what takes longer gets its ACK, once, and its result when that comes."""
     nothing = cast(Any, None)
-    backend = NodeBackend(genesis(), 0, nothing, nothing, nothing, nothing, nothing)
+    backend = NodeBackend(genesis(), 0, nothing, nothing, nothing, nothing, nothing, None)
     quick, slow, heard = transaction(1), transaction(2), Heard()
     for item in (quick, slow):
         backend._subscribe(item.id, cast(Any, heard))

@@ -48,7 +48,7 @@ class Submission:
         envelopes = Envelopes(CHAIN, executor)
         nothing = cast(Any, None)
         self.backend = NodeBackend(
-            genesis(), 0, cast(Storage, self.storage), executor, self.inbox, envelopes, network=nothing
+            genesis(), 0, cast(Storage, self.storage), executor, self.inbox, envelopes, network=nothing, keeper=None
         )
         replica = SimpleNamespace(pool=self.pool, chain=SimpleNamespace(height=5))
         self.backend.introduce(cast(Any, SimpleNamespace(replica=replica, disk_full=False)))

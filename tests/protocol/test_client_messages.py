@@ -43,6 +43,8 @@ REQUESTS = [
     cm.GetCheckpoint(1, 2, 3),
     cm.GetInclusion(1, 2, 3),
     cm.GetConsistency(1, 2, 3),
+    cm.KeepPayload(1, 2, 3, NAME, b"payload"),
+    cm.GetPayload(1, 2),
 ]
 TRANSACTION_ANSWERS = [
     cm.Ack(NAME),
@@ -65,6 +67,8 @@ ANSWERS = [
     cm.Pong(1, 2),
     cm.CheckpointValue(1, b"note"),
     cm.ProofValue(1, (NAME, NAME)),
+    cm.PayloadKept(1),
+    cm.PayloadValue(1, NAME, b"payload"),
 ]
 
 

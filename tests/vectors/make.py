@@ -14,6 +14,7 @@ from bftnode.protocol import messages
 from bftnode.protocol.blocks import Header, Packed, genesis_block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote
 from bftnode.protocol.codec import encode
+from bftnode.protocol.commitments import commitment_of
 from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.envelope import Frame, encode_frame
 from bftnode.protocol.evidence import without_payload
@@ -113,6 +114,8 @@ def examples() -> dict[str, Example]:
         ),
         "kv.scan": Example(kv.Scan, kv.scan(b"a", b"ab", 10)),
         "log.append": Example(log.Append, log.append(b"record")),
+        "log.commit": Example(log.Commit, log.commit(commitment_of(b"k" * 32, b"s" * 32, b"payload"))),
+        "log.erase": Example(log.Erase, log.erase(1)),
     }
     return made
 

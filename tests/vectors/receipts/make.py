@@ -1,8 +1,9 @@
 """Published examples of receipts: valid ones, and every way of being invalid. `python -m tests.vectors.receipts.make`.
 
-For whoever writes a verifier: vectors.json names, for each case, the receipt, the policy, the record if there is one,
-whether it is valid, and what bftnode/verify_receipt.py says. Fixed seeds, no clock: the same bytes on every machine.
-ML-DSA-44 signatures are random: those that were made once are kept in ml-dsa-signatures.json and used again.
+For whoever writes a verifier: vectors.json names, for each case, the receipt, the policy, the record and the salt if
+there is one, whether it is valid, and what bftnode/verify_receipt.py says. Fixed seeds, no clock: the same bytes on
+every machine. ML-DSA-44 signatures are random: those that were made once are kept in ml-dsa-signatures.json and used
+again.
 """
 
 import base64
@@ -22,6 +23,7 @@ from bftnode.protocol import mldsa
 from bftnode.protocol.blocks import hash_header
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import decode, encode
+from bftnode.protocol.commitments import commitment_of
 from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.merkle import Frontier, inclusion_proof, leaf_hash
 from bftnode.protocol.receipts import FORMAT, Receipt, write_receipt
@@ -38,6 +40,8 @@ from tests.protocol.tlog.cosigners import WHEN, Cosigners
 FOLDER = Path(__file__).parent
 ML_DSA = FOLDER / "ml-dsa-signatures.json"
 INDEX = 13
+SALT = hashlib.sha256(b"a salt that everybody may know").digest()
+SALT_FILE = SALT.hex().encode() + b"\n"
 RECORDS = [f"record {number}: the door was opened".encode() for number in range(20)]
 
 
@@ -108,6 +112,7 @@ class Case(NamedTuple):
     receipt: bytes
     policy: str = "ed25519"
     record: bytes | None = None
+    salt: bytes | None = None
 
 
 def proof(**changes: Any) -> bytes:
@@ -171,6 +176,16 @@ def alone(envelope: bytes, **changes: Any) -> bytes:
     return proof(index=0, path=(), extra=envelope, checkpoint=CLUSTER.note(tree), **changes)
 
 
+def private(committed_to: str = "client", envelope_of: str = "client") -> bytes:
+    """A quick receipt of a private record; of another's, if it is committed to for one key and signed by another."""
+    key = seed(7, envelope_of)
+    commitment = commitment_of(public_key_of(seed(7, committed_to)), SALT, RECORDS[0])
+    body = TransactionBody(CHAIN, public_key_of(key), 1, 1000, (application_operation(log.commit(commitment)),))
+    envelope = sign_transaction(body, signer(key)).raw
+    block = block_of((envelope,))
+    return quick(Receipt(block.header_raw, 0, (), VOTERS.certificate(COMMIT, 2, 1, block.hash)), envelope)
+
+
 VOTE = CERTIFICATE.votes[1]
 GOOD, QUICK = proof(), quick()
 ONE = VerifierKey(CLUSTER.log_key(0).name, cosignatures.ED25519, CLUSTER.keys[0].log)
@@ -197,6 +212,9 @@ VALID: dict[str, Case] = {
     "quick": Case(QUICK),
     "quick-and-its-record": Case(QUICK, record=RECORDS[INDEX]),
     "quick-without-the-entry": Case(quick(envelope=None), record=ENTRIES[INDEX]),
+    "quick-private": Case(private()),
+    "quick-private-and-its-record": Case(private(), record=RECORDS[0], salt=SALT_FILE),
+    "quick-private-and-a-salt-without-a-line-end": Case(private(), record=RECORDS[0], salt=SALT_FILE[:64]),
     "quick-of-other-voters": Case(voted(votes=VOTERS.certificate(COMMIT, 2, 1, BLOCK.hash, (0, 2, 3)).votes)),
     "quick-of-a-late-view-and-height": Case(
         quick(
@@ -349,6 +367,15 @@ INVALID: dict[str, Case] = {
     "quick-record-is-another": Case(QUICK, record=RECORDS[INDEX + 1]),
     "quick-record-is-missing": Case(quick(envelope=None)),
     "quick-entry-is-the-neighbours": Case(quick(envelope=ENTRIES[INDEX - 1])),
+    "quick-private-record-without-its-salt": Case(private(), record=RECORDS[0]),
+    "quick-private-salt-without-its-record": Case(private(), salt=SALT_FILE),
+    "quick-private-record-is-another": Case(private(), record=RECORDS[1], salt=SALT_FILE),
+    "quick-private-salt-is-another": Case(private(), record=RECORDS[0], salt=b"0" * 64),
+    "quick-private-salt-in-capitals": Case(private(), record=RECORDS[0], salt=SALT_FILE.upper()),
+    "quick-private-salt-is-short": Case(private(), record=RECORDS[0], salt=SALT_FILE[:62]),
+    "quick-private-salt-and-record-shifted": Case(private(), record=SALT[-1:] + RECORDS[0], salt=SALT_FILE[:62]),
+    "quick-private-copied-by-another-client": Case(private(envelope_of="copycat"), record=RECORDS[0], salt=SALT_FILE),
+    "quick-salt-of-a-record-that-is-not-private": Case(QUICK, record=RECORDS[INDEX], salt=SALT_FILE),
     "quick-index-of-the-neighbour": Case(quick(Receipt(BLOCK.header_raw, INDEX - 1, PATH, CERTIFICATE))),
     "quick-path-too-short": Case(quick(Receipt(BLOCK.header_raw, INDEX, PATH[1:], CERTIFICATE))),
     "quick-header-is-another": Case(
@@ -418,6 +445,9 @@ def files() -> dict[str, bytes]:
             if case.record is not None:
                 row["record"] = f"{'valid' if valid else 'invalid'}/{name}.record"
                 made[row["record"]] = case.record
+            if case.salt is not None:
+                row["salt"] = f"{'valid' if valid else 'invalid'}/{name}.salt"
+                made[row["salt"]] = case.salt
             rows.append({**row, "says": said(case)})
     made["vectors.json"] = (json.dumps(rows, indent=1) + "\n").encode()
     made[ML_DSA.name] = (json.dumps(SIGNATURES.used, indent=1) + "\n").encode()
@@ -428,7 +458,7 @@ def said(case: Case) -> str:
     """What the verifier says of a case: what it proves, or why it does not."""
     policy = {**POLICIES, **BROKEN}[case.policy].encode()
     try:
-        return verify_receipt.sentence(verify_receipt.verify(case.receipt, policy, case.record))
+        return verify_receipt.sentence(verify_receipt.verify(case.receipt, policy, case.record, case.salt))
     except verify_receipt.NotProved as error:
         return str(error)
 
