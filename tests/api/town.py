@@ -359,6 +359,10 @@ class LyingBackend(MemoryBackend):
         _, entries = await super().entries(first, limit)
         return 2**40, [msgspec.structs.replace(entry, envelope=b"forged") for entry in entries]
 
+    async def payload(self, record: int) -> tuple[bytes, bytes]:
+        await trio.lowlevel.checkpoint()
+        return bytes(32), b"forged"
+
     def height(self) -> int:
         return 2**63 - 1
 

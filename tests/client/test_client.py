@@ -20,6 +20,7 @@ from bftnode.client.outcomes import OutcomeUnknown, ResultForgotten
 from bftnode.client.session import Retry
 from bftnode.protocol.blocks import open_block
 from bftnode.protocol.client_messages import NodeStatus
+from bftnode.protocol.commitments import PAYLOAD_BYTES_MAX, commitment_of
 from bftnode.protocol.ed25519 import public_key_of
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.nonces import CLIENT
@@ -476,3 +477,33 @@ async def test_the_users_own_exception_comes_out_as_it_is(town: Town) -> None:
     async with running(town) as cluster:
         with pytest.raises(ZeroDivisionError):
             await use(cluster)
+
+
+@pytest.mark.covers("A08")
+async def test_a_payload_is_believed_by_its_commitment(town: Town) -> None:
+    """From whichever member has the right one; where none has, the caller is told so and given nothing."""
+    salt, payload = b"s" * 32, b"what is kept beside the log"
+    me = public_key_of(ADMINISTRATOR)
+    right = commitment_of(me, salt, payload)
+    async with running(town, kinds={0: LyingBackend, 1: LyingBackend}) as cluster, client_of(cluster) as client:
+        assert await client.connected_to(range(4), 15.0) == [0, 1, 2, 3]
+        cluster.nodes[3].backend.payloads[7] = (salt, payload)
+        assert await client.payload(7, me, right) == (salt, payload)
+        for wrong in ((7, me, bytes(32)), (7, bytes(32), right), (8, me, right)):
+            with pytest.raises(Refused) as refusal:
+                await client.payload(*wrong)
+            assert refusal.value.reason in {Reason.INTEGRITY, Reason.NOT_FOUND}
+
+
+async def test_each_member_says_whether_it_keeps_a_payload(town: Town) -> None:
+    """And of one that is not there it is said why; what is too long is sent to nobody."""
+    async with running(town) as cluster, client_of(cluster) as client:
+        assert await client.connected_to(range(4), 15.0) == [0, 1, 2, 3]
+        assert await client.keep_payload(7, b"s" * 32, b"payload") == dict.fromkeys(range(4))
+        assert [node.backend.payloads for node in cluster.nodes] == [{7: (b"s" * 32, b"payload")}] * 4
+        await cluster.nodes[1].stop()
+        said = await client.keep_payload(8, b"s" * 32, b"payload")
+        assert [member for member, refused in said.items() if refused is None] == [0, 2, 3]
+        with pytest.raises(Refused) as refusal:
+            await client.keep_payload(9, b"s" * 32, bytes(PAYLOAD_BYTES_MAX + 1))
+        assert refusal.value.reason is Reason.CODEC_SIZE
