@@ -44,6 +44,7 @@ from bftnode.protocol.tlog.tiles import Tile
 from bftnode.protocol.transactions import Transaction
 from bftnode.replica.effects import Accuse, Answer, Note
 from bftnode.replica.position import Quarantine
+from bftnode.storage.errors import DiskFull
 from bftnode.storage.store import Storage
 
 PASSING = frozenset({Reason.BUSY, Reason.NOT_READY, Reason.DISK_FULL})
@@ -375,10 +376,13 @@ class NodeBackend:
         return self._keeper
 
     async def erase(self) -> None:
-        """For ever: carry out the erasures that are executed. Raises OSError: what cannot be erased ends the node."""
+        """For ever: carry out the erasures that are executed. Raises StorageBroken: the node ends, and says why."""
         while self._keeper is not None:
             grown = self._grown
-            erased = await trio.to_thread.run_sync(self._keeper.carry_out, limiter=self._keeping)
+            try:
+                erased = await trio.to_thread.run_sync(self._keeper.carry_out, limiter=self._keeping)
+            except DiskFull:
+                erased = 0  # what is erased was not noted; again after the next block, which needs room as well
             if erased:
                 self.notes.say(Note("payloads_erased", {"count": erased}))
             await grown.wait()

@@ -43,7 +43,7 @@ class Keeper:
         raise Refused(Reason.NOT_FOUND, f"the payload of record {index} is not kept here")
 
     def carry_out(self) -> int:
-        """Erase what was ordered to be, and has not been yet; how many. Raises OSError."""
+        """Erase what was ordered to be, and has not been yet; how many. Raises DiskFull, StorageBroken."""
         done = 0
         while True:
             first = self._payloads.erasures

@@ -9,17 +9,20 @@ removed; what a file system that copies on write, or the disk itself, makes of t
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.storage.directory import sync_directory
+from bftnode.storage.errors import DiskFull, StorageBroken
 
 _FOLDER_BITS = 12
 _BLOCK_BYTES = 4096  # what the smallest file takes
 _CURSOR_NAME = "erased"
 _CURSOR_BYTES_MAX = 20
 _NEW = ".new"
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class Payloads:
@@ -47,7 +50,7 @@ class Payloads:
         except OSError as error:
             with suppress(OSError):  # its name is gone all the same
                 _wipe(_temporary(path))
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 raise Refused(Reason.DISK_FULL, "the disk is full") from None
             raise
         self._used += size
@@ -60,14 +63,18 @@ class Payloads:
             return None
 
     def erase(self, index: int) -> None:
-        """Overwrite and remove what there is of record `index`; durable when it returns. Raises OSError."""
+        """Overwrite and remove what there is of record `index`; durable when it returns.
+
+        Raises DiskFull, StorageBroken.
+        """
         path = self._file(index)
-        if not path.parent.exists():
-            return
-        size = _size_of(path)
-        for one in (path, _temporary(path)):
-            _wipe(one)
-        sync_directory(path.parent)
+        with _breaking():
+            if not path.parent.exists():
+                return
+            size = _size_of(path)
+            for one in (path, _temporary(path)):
+                _wipe(one)
+            sync_directory(path.parent)
         if self._used is not None:
             self._used -= size
 
@@ -75,26 +82,40 @@ class Payloads:
     def erasures(self) -> int:
         """How many of the log's erasures are carried out here; 0 where that is not to be read: each is safe to repeat.
 
-        Raises OSError.
+        Raises StorageBroken.
         """
         try:
-            with open(self._path / _CURSOR_NAME, "rb") as file:
+            with _breaking(), open(self._path / _CURSOR_NAME, "rb") as file:
                 raw = file.read(_CURSOR_BYTES_MAX)
         except FileNotFoundError:
             return 0
         return int(raw) if raw.isdigit() else 0
 
     def carried_out(self, erasures: int) -> None:
-        """So many are carried out: durable when it returns. Raises OSError."""
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(self._path / _CURSOR_NAME, b"%d" % erasures)
-        sync_directory(self._path)
+        """So many are carried out: durable when it returns. Raises DiskFull, StorageBroken."""
+        with _breaking():
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(self._path / _CURSOR_NAME, b"%d" % erasures)
+            sync_directory(self._path)
 
     def _file(self, index: int) -> Path:
         return self._path / f"{index >> _FOLDER_BITS:x}" / f"{index:x}"
 
     def _count(self) -> int:
         return sum(_size_of(file) for folder in self._path.glob("*/") for file in folder.iterdir())
+
+
+@contextmanager
+def _breaking() -> Iterator[None]:
+    """What was ordered to be erased and cannot be is no reason to go on as if it were; for want of room, try again."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull from error
+        raise StorageBroken(f"payloads cannot be erased: {error.strerror or error}") from error
 
 
 def _blocks(size: int) -> int:

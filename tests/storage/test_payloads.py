@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.storage.errors import DiskFull, StorageBroken
 from bftnode.storage.payloads import Payloads
 
 ROOM = 10 * 4096
@@ -75,6 +76,28 @@ def test_what_is_erased_is_overwritten_where_it_was(tmp_path: Path) -> None:
     payloads.erase(7)
     payloads.erase(99_999)
     assert (payloads.get(7), payloads.get(8)) == (None, b"stays")
+
+
+@pytest.mark.parametrize(("number", "error"), [(28, DiskFull), (5, StorageBroken)])
+def test_where_nothing_can_be_erased_nothing_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    """A broken disk ends the node; on a full one it is tried again when there is room, and the name is gone already."""
+    payloads = Payloads(tmp_path / "payloads", ROOM)
+    payloads.put(7, SECRET)
+
+    def fails(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        for work in (lambda: payloads.erase(7), lambda: payloads.carried_out(1)):
+            with pytest.raises(error):
+                work()
+    assert (payloads.erasures, payloads.get(7)) == (0, None)
+    payloads.erase(7)
+    payloads.carried_out(1)
+    assert payloads.erasures == 1
 
 
 def test_how_far_erasing_went_is_remembered(tmp_path: Path) -> None:
