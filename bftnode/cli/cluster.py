@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,9 @@ from bftnode.protocol.results import TransactionResult
 from bftnode.protocol.transactions import Transaction
 
 TIMEOUT_S = 30.0
+
+PATIENCE_S = 5.0
+"""For members that are asked one by one to be connected: who is not there by then is not looked at."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -159,6 +162,21 @@ def access_options(function: F) -> F:
     for option in reversed(options):
         decorated = option(decorated)
     return decorated  # type: ignore[no-any-return]  # click's decorators keep the callable
+
+
+def members_named(genesis: Genesis, names: Sequence[str]) -> list[int]:
+    """Their places in the genesis; of no names: all. Raises Refused(CONFIGURATION)."""
+    known = [member.name for member in genesis.members]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise Refused(Reason.CONFIGURATION, f"--node {unknown[0]!r} is no member; they are {', '.join(known)}")
+    return [known.index(name) for name in names] or list(range(len(known)))
+
+
+async def reached(client: Client, members: list[int], timeout_s: float) -> None:
+    """All of them are connected, or time is up and one is. Raises Refused(NOT_READY)."""
+    if not await client.connected_to(members, min(timeout_s, PATIENCE_S)):
+        raise Refused(Reason.NOT_READY, "no member that is to be asked answers")
 
 
 def refused_by(code: str, detail: str) -> Refused:

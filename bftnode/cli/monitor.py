@@ -10,20 +10,16 @@ from typing import Any
 import click
 import trio
 
-from bftnode.cli.cluster import Access, access_options
+from bftnode.cli.cluster import Access, access_options, members_named, reached
 from bftnode.cli.errors import INTEGRITY, NOT_READY, CommandFailed
 from bftnode.cli.options import FILE, example
 from bftnode.cli.output import note, print_json, print_line
 from bftnode.client.client import Client
 from bftnode.client.growth import FileMemory, Growth, SignedCheckpoint
 from bftnode.client.monitor import Alarm, AlarmKind, Monitor
-from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 
 WEBHOOK_TIMEOUT_S = 10.0
-
-PATIENCE_S = 5.0
-"""With --once, for members to be connected: who is not there by then is not looked at."""
 
 
 @click.command(
@@ -73,7 +69,7 @@ def monitor(
     member, or the cosigners of all, stand still). Exit code 5 at the first three, 3 at stale.
     """
     genesis = access.genesis()
-    following = _members(genesis, nodes)
+    following = members_named(genesis, nodes)
     growth = Growth(genesis.policy(), FileMemory(state or access.memory_path()))
     if webhook is not None and not webhook.startswith(("https://", "http://")):
         raise click.UsageError("--webhook is an http or https URL")
@@ -94,7 +90,7 @@ def monitor(
         )
         with trio.CancelScope() as scope:
             if once:
-                await _reached(client, following, access.timeout_s)
+                await reached(client, following, access.timeout_s)
                 await watching.once()
             else:
                 await watching.run()
@@ -104,20 +100,6 @@ def monitor(
         raise _failure(alarms[0], genesis)
     largest = growth.largest
     note("no checkpoint yet" if largest is None else f"verified up to {largest.checkpoint.size} entries")
-
-
-def _members(genesis: Genesis, nodes: tuple[str, ...]) -> list[int]:
-    names = [member.name for member in genesis.members]
-    unknown = [name for name in nodes if name not in names]
-    if unknown:
-        raise Refused(Reason.CONFIGURATION, f"--node {unknown[0]!r} is no member; they are {', '.join(names)}")
-    return [names.index(name) for name in nodes] or list(range(len(names)))
-
-
-async def _reached(client: Client, following: list[int], timeout_s: float) -> None:
-    """All that are followed are connected, or time is up and one is. Raises Refused(NOT_READY)."""
-    if not await client.connected_to(following, min(timeout_s, PATIENCE_S)):
-        raise Refused(Reason.NOT_READY, "no member that is to be followed answers")
 
 
 def _saw(genesis: Genesis, as_json: bool, member: int, signed: SignedCheckpoint) -> None:

@@ -3,19 +3,23 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from bftnode import verify_receipt
-from bftnode.cli.cluster import Access, access_options
+from bftnode.cli.cluster import Access, access_options, members_named, reached
 from bftnode.cli.entries import time_text
-from bftnode.cli.errors import INTEGRITY, CommandFailed
+from bftnode.cli.errors import INTEGRITY, NOT_READY, CommandFailed
 from bftnode.cli.options import FILE, example, id_argument, json_option
-from bftnode.cli.output import note, print_fields, print_json
+from bftnode.cli.output import note, print_fields, print_json, print_line
 from bftnode.client.client import Client
 from bftnode.client.outcomes import ResultForgotten
 from bftnode.node.home import write_new
+from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.merkle import leaf_hash, verify_inclusion
 from bftnode.protocol.receipts import write_receipt
+from bftnode.protocol.tlog.policy import write_policy
 from bftnode.protocol.tlog.proofs import parse_proof, write_proof
 
 RECORD_BYTES_MAX = 1024 * 1024
@@ -29,10 +33,11 @@ SALT_FILE_BYTES_MAX = 1024
     epilog=example(
         "bftnode receipt get 5fd9... --standard -o door.tlog-proof --home demo/client",
         "bftnode receipt verify door.tlog-proof --policy demo.policy",
+        "bftnode receipt compare door.tlog-proof --home demo/client",
     )
 )
 def receipt() -> None:
-    """Get and verify receipts: proof that an entry is in the log, for anyone and for later."""
+    """Get, verify and compare receipts: proof that an entry is in the log, for anyone and for later."""
 
 
 @receipt.command(
@@ -115,20 +120,7 @@ def verify(file: Path, policy: Path, record: Path | None, salt: Path | None, as_
     Believes nothing but the policy. The same as `python -m bftnode.verify_receipt`, which is one file that stands
     alone. Exit code 5 and what is wrong, if it is not proved.
     """
-    try:
-        verdict = verify_receipt.verify(
-            _read(file, verify_receipt.RECEIPT_BYTES_MAX),
-            _read(policy, verify_receipt.POLICY_BYTES_MAX),
-            None if record is None else _read(record, RECORD_BYTES_MAX),
-            None if salt is None else _read(salt, SALT_FILE_BYTES_MAX),
-        )
-    except verify_receipt.NotProved as error:
-        raise CommandFailed(
-            f"{file} is not proved: {error}",
-            "receipt.invalid",
-            "docs/receipts.md says what a receipt has to hold; keep the file as it is",
-            INTEGRITY,
-        ) from None
+    verdict = _proved(file, _read(policy, verify_receipt.POLICY_BYTES_MAX), record, salt)
     if as_json:
         print_json(verify_receipt.as_json(verdict))
         return
@@ -147,6 +139,93 @@ def verify(file: Path, policy: Path, record: Path | None, salt: Path | None, as_
             ),
         ]
     )
+
+
+def _proved(file: Path, policy: bytes, record: Path | None, salt: Path | None) -> verify_receipt.Verdict:
+    """Raises CommandFailed, exit code 5."""
+    try:
+        return verify_receipt.verify(
+            _read(file, verify_receipt.RECEIPT_BYTES_MAX),
+            policy,
+            None if record is None else _read(record, RECORD_BYTES_MAX),
+            None if salt is None else _read(salt, SALT_FILE_BYTES_MAX),
+        )
+    except verify_receipt.NotProved as error:
+        raise CommandFailed(
+            f"{file} is not proved: {error}",
+            "receipt.invalid",
+            "docs/receipts.md says what a receipt has to hold; keep the file as it is",
+            INTEGRITY,
+        ) from None
+
+
+@receipt.command(
+    epilog=example(
+        "bftnode receipt compare door.tlog-proof --home demo/client",
+        "bftnode receipt compare door.receipt --node node3 --home demo/client --json",
+    )
+)
+@click.argument("file", type=FILE)
+@click.option("--node", "nodes", multiple=True, help="Ask this member only, by name; may be repeated. Default: all.")
+@access_options
+def compare(access: Access, file: Path, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Ask each member whether its log has what a receipt proves.
+
+    The receipt is verified first, with the genesis. Believes no member: each has to show the entry, and to prove it in
+    the very log that the receipt is of. Exit code 5 if one shows another log: it was changed after a quorum signed it.
+    3 if that is not so, but one does not show it now.
+    """
+    genesis = access.genesis()
+    following = members_named(genesis, nodes)
+    verdict = _proved(file, write_policy(genesis.policy()).encode("ascii"), None, None)
+
+    async def work(client: Client) -> list[_Shown]:
+        await reached(client, following, access.timeout_s)
+        return [await _shown(client, member, verdict) for member in following]
+
+    shown = access.run(work, remembering=False)
+    for member, one in zip(following, shown, strict=True):
+        if as_json:
+            name = genesis.members[member].name
+            print_json({"node": name, "index": verdict.index, "size": verdict.size, "same": one.same, "says": one.says})
+        else:
+            print_line(f"{genesis.members[member].name}: {one.says}")
+    others = [genesis.members[member].name for member, one in zip(following, shown, strict=True) if one.same is False]
+    if others:
+        raise CommandFailed(
+            f"another log than the one of {file}: {', '.join(others)}",
+            Reason.INTEGRITY,
+            "keep the receipt; `bftnode log verify` on that member's data finds what was changed",
+            INTEGRITY,
+        )
+    if not all(one.same for one in shown):
+        raise CommandFailed(
+            "not every member that was asked shows the entry now",
+            Reason.NOT_READY,
+            "`bftnode status` shows who answers, and how far they are",
+            NOT_READY,
+        )
+
+
+class _Shown(NamedTuple):
+    """Of one member. `same`: its log has the entry; None: that cannot be said now."""
+
+    same: bool | None
+    says: str
+
+
+async def _shown(client: Client, member: int, verdict: verify_receipt.Verdict) -> _Shown:
+    """Whether the member proves the receipt's entry in the receipt's log."""
+    index, size = verdict.index, verdict.size
+    try:
+        entry, path = await client.entry_of(member, index, size)
+    except Refused as refused:
+        return _Shown(None, f"does not show entry {index} in a log of {size} entries now: {refused.detail}")
+    if entry.envelope != verdict.entry:
+        return _Shown(False, f"shows another entry {index} than the receipt proves")
+    if not verify_inclusion(leaf_hash(entry.envelope), index, size, path, verdict.root):
+        return _Shown(False, f"shows entry {index}, and cannot prove it in the log of {size} entries of the receipt")
+    return _Shown(True, f"has entry {index}, and proves it in the log of {size} entries of the receipt")
 
 
 def _read(path: Path, bytes_max: int) -> bytes:

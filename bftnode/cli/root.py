@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("bftnode.cli.log:log", "Append to, read and verify the replicated log."),
     "receipt": (
         "bftnode.cli.receipt:receipt",
-        "Get and verify receipts: proof that an entry is in the log, for anyone and for later.",
+        "Get, verify and compare receipts: proof that an entry is in the log, for anyone and for later.",
     ),
     "client": ("bftnode.cli.clients:client", "Make, admit and remove clients."),
     "config": ("bftnode.cli.config:config", "Check, show and document the configuration."),

@@ -290,12 +290,12 @@ class _Walk:
         return True
 
     def _certified(self, certificate: Certificate, block: bytes, seq: int) -> None:
-        if certificate.phase != COMMIT or certificate.block != block:
-            raise _Bad(seq, self._frontier.size, "the certificate does not commit the block that stands here")
         try:
             check_certificate(certificate, self._members, verify_signature)
         except Refused as refused:
             raise _Bad(seq, None, str(refused)) from None
+        if certificate.phase != COMMIT or certificate.block != block:
+            raise _Bad(seq, None, "the block is not the one that a quorum signed: its certificate commits another")
 
     def _body(self, txn: Txn, databases: Databases, log: LogReader, seq: int) -> Block:
         """The block, whose body is the one that its header names, or the first entry that is not."""

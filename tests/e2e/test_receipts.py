@@ -2,23 +2,29 @@
 
 import json
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 import pytest
 import trio
+from msgspec.structs import replace
 
-from bftnode.apps.execution import application_operation
+from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.log import append
+from bftnode.apps.registry import load_application
 from bftnode.client.client import Client
+from bftnode.node.identity import load_seed
 from bftnode.protocol.blocks import Header, make_block
 from bftnode.protocol.codec import encode
-from bftnode.protocol.merkle import Frontier, leaf_hash, root_of, verify_inclusion
-from bftnode.protocol.tlog.checkpoints import parse_signed_checkpoint
+from bftnode.protocol.ed25519 import signer
+from bftnode.protocol.genesis import Genesis
+from bftnode.protocol.merkle import Frontier, leaf_hash, root_of
 from bftnode.protocol.tlog.policy import parse_policy, write_policy
-from bftnode.protocol.tlog.proofs import parse_proof
+from bftnode.protocol.transactions import open_transaction, sign_transaction
 from bftnode.storage import pieces
-from bftnode.storage.log import LogReader, node_records
+from bftnode.storage.derived import flush, flush_first, replay
+from bftnode.storage.log import LogReader
 from bftnode.storage.records import NAMES, Databases, Logged, database, number, put
 from tests.e2e.cluster import Cluster, running
 from theatre.ports import Ports
@@ -65,7 +71,7 @@ async def test_receipts_outlive_the_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.covers("D16")
 async def test_a_history_rewritten_by_root_is_caught_three_times(tmp_path: Path) -> None:
-    """The whole log of a member is made anew with one record another: hashes, roots, tree and seals all fit.
+    """The whole log of a member is made anew with one record another: signature, hashes, roots, tree, state and seals.
 
     `log verify` finds the block that no quorum voted for; the monitor names the member; who holds a receipt sees it.
     """
@@ -73,15 +79,31 @@ async def test_a_history_rewritten_by_root_is_caught_three_times(tmp_path: Path)
         async with cluster.client() as client:
             transactions = await append_all(client)
             await until_cosigned(client)
-            receipt = parse_proof(await client.standard_receipt(2))
+        name = cluster.genesis.members[3].name
+        files = [str(tmp_path / "safe.tlog-proof"), str(tmp_path / "safe.receipt")]
+        for words, file in zip((["--standard"], []), files, strict=True):
+            done = cluster.bftnode("receipt", "get", transactions[2].hex(), *words, "-o", file)
+            assert done.returncode == 0, done.stderr
+            assert cluster.bftnode("receipt", "compare", file).returncode == 0
         assert cluster.bftnode("log", "monitor", "--once").returncode == 0
         assert cluster.bftnode("log", "verify", home=cluster.home(3).path).returncode == 0
         await cluster.stop(3)
-        rewrite(cluster.home(3).data_path / "lmdb", entry=2, old=b"safe was opened", new=b"safe was locked")
+        absent = cluster.bftnode("receipt", "compare", files[0], "--timeout", "2")
+        assert absent.returncode == 3, absent.stderr
+        assert f"{name}: does not show" in absent.stdout
+        seed = load_seed(cluster.key_path)
+        rewrite(
+            cluster.home(3).data_path / "lmdb",
+            cluster.genesis,
+            entry=2,
+            forged=lambda envelope: signed_again(envelope, cluster.genesis, seed, b"was opened", b"was locked"),
+        )
 
         verified = cluster.bftnode("log", "verify", "--json", home=cluster.home(3).path)
         assert verified.returncode == 5, verified.stderr
-        assert json.loads(verified.stdout)["fault"]["height"] is not None
+        fault = json.loads(verified.stdout)["fault"]
+        assert fault["log_index"] == 2
+        assert fault["detail"] == "the block is not the one that a quorum signed: its certificate commits another"
 
         cluster.start(3)
         async with cluster.client() as client:
@@ -89,50 +111,59 @@ async def test_a_history_rewritten_by_root_is_caught_three_times(tmp_path: Path)
         done = cluster.bftnode("log", "monitor", "--once", "--json")
         assert done.returncode == 5, done.stderr
         alarms = [json.loads(line) for line in done.stdout.splitlines() if '"alarm"' in line]
-        assert [(alarm["kind"], alarm["node"]) for alarm in alarms] == [("rewrite", cluster.genesis.members[3].name)]
+        assert [(alarm["kind"], alarm["node"]) for alarm in alarms] == [("rewrite", name)]
 
-        checkpoint, _ = parse_signed_checkpoint(receipt.checkpoint)
-        async with cluster.client() as client:
-            assert await client.connected_to([0, 3], 10.0) == [0, 3]
-            shown = [await client.entry_of(member, 2, checkpoint.size) for member in (0, 3)]
-        assert [b"opened" in entry.envelope for entry, _ in shown] == [True, False]
-        holds = [
-            verify_inclusion(leaf_hash(entry.envelope), 2, checkpoint.size, path, checkpoint.root)
-            for entry, path in shown
-        ]
-        assert holds == [True, False]
-        assert transactions
+        for file in files:
+            done = cluster.bftnode("receipt", "compare", file, "--json")
+            assert done.returncode == 5, done.stderr
+            said = [json.loads(line) for line in done.stdout.splitlines()]
+            assert [one["same"] for one in said] == [True, True, True, False]
+            assert said[3]["says"] == "shows another entry 2 than the receipt proves"
+        assert (
+            cluster.bftnode("receipt", "compare", files[0], "--node", cluster.genesis.members[0].name).returncode == 0
+        )
 
 
-def rewrite(path: Path, *, entry: int, old: bytes, new: bytes) -> None:
-    """What somebody who may write the disk, and has no key but this member's, can do: a chain that fits together."""
+def rewrite(path: Path, genesis: Genesis, *, entry: int, forged: Callable[[bytes], bytes]) -> None:
+    """What somebody can do who may write the disk, and has every key but a quorum's: a chain that fits together.
+
+    The log is made anew with one envelope another; what follows from it (tree, places, state) is what executing it
+    gives; every seal is right.
+    """
     env = lmdb.open(str(path), map_size=2**30, max_dbs=len(NAMES), create=False)
     with env.begin(write=True) as txn:
         databases = Databases(*(database(name, env.open_db(name.encode(), txn=txn)) for name in NAMES))
         log = LogReader(txn, databases)
         blocks = [log.block(seq) for seq in range(log.height() + 1)]
-        parent, frontier, hashes = blocks[0].hash, Frontier(), []
+        parent, frontier = blocks[0].hash, Frontier()
         for block in blocks[1:]:
             first = frontier.size
-            raws = tuple(
-                raw.replace(old, new) if first + place == entry else raw for place, raw in enumerate(block.transactions)
-            )
+            raws = tuple(forged(raw) if first + place == entry else raw for place, raw in enumerate(block.transactions))
             leaves = [leaf_hash(raw) for raw in raws]
-            frontier, nodes = frontier.append(leaves)
-            hashes += [digest for _, _, digest in nodes]
+            frontier, _ = frontier.append(leaves)
             fields = {name: getattr(block.header, name) for name in block.header.__struct_fields__}
             fields.update(parent=parent, transactions_root=root_of(leaves), log_root=frontier.root())
-            header = Header(**fields)
-            again = make_block(header, raws, leaves)
+            again = make_block(Header(**fields), raws, leaves)
             parent = again.hash
             first_piece = pieces.write(txn, databases.blocks, again.payload)
             logged = Logged(again.header_raw, first_piece, len(again.payload), log.logged(again.seq).certificate)
             put(txn, databases.log, number(again.seq), encode(logged))
-            put(txn, databases.hashes, again.hash, number(again.seq))
-        txn.drop(databases.nodes.handle, delete=False)
-        for key, value in node_records(0, hashes):
-            put(txn, databases.nodes, key, value)
+        for derived in (databases.hashes, databases.nodes, databases.transactions, databases.state):
+            txn.drop(derived.handle, delete=False)
+        clients_max = genesis.membership().parameters.clients_max
+        executor = Executor(load_application(genesis.application), genesis.administrator_keys(), clients_max)
+        flush_first(txn, databases, blocks[0], executor.initial_state())
+        head, pending = replay(txn, databases, executor)
+        flush(txn, databases, pending, head.seq)
     env.close()
+
+
+def signed_again(envelope: bytes, genesis: Genesis, seed: bytes, old: bytes, new: bytes) -> bytes:
+    """The envelope with other words, signed by its client: whose key it is may lie as well."""
+    body = open_transaction(envelope, genesis.chain_id()).body
+    operations = tuple(operation.replace(old, new) for operation in body.operations)
+    assert operations != body.operations
+    return sign_transaction(replace(body, operations=operations), signer(seed)).raw
 
 
 async def test_tiles_and_a_witness_of_another_cluster(tmp_path: Path) -> None:
