@@ -74,6 +74,8 @@ def monitor(
     if webhook is not None and not webhook.startswith(("https://", "http://")):
         raise click.UsageError("--webhook is an http or https URL")
     alarms: list[Alarm] = []
+    known = "nothing" if growth.largest is None else f"{growth.largest.checkpoint.size} entries"
+    note(f"following {', '.join(genesis.members[member].name for member in following)}; verified before: {known}")
 
     async def work(client: Client) -> None:
         async def alarm(raised: Alarm) -> None:
@@ -126,14 +128,19 @@ def _alarm_line(fields: dict[str, Any]) -> str:
     return f"ALARM {fields['kind']}: {fields['node'] or 'the cluster'}: {fields['detail']}"
 
 
+HINTS = {
+    AlarmKind.STALE: "`bftnode status` shows who is behind; `bftnode why` what is missing",
+    AlarmKind.REWRITE: "keep the checkpoints of --json; `bftnode log verify` on its data finds what was changed",
+}
+"""What is not here, members' data against each other may explain."""
+
+
 def _failure(alarm: Alarm, genesis: Genesis) -> CommandFailed:
     who = "the cluster" if alarm.member is None else genesis.members[alarm.member].name
     return CommandFailed(
         f"{who}: {alarm.detail}",
         f"monitor.{alarm.kind}",
-        "`bftnode status` shows who is behind; `bftnode why` what is missing"
-        if alarm.kind is AlarmKind.STALE
-        else "keep the checkpoints of --json; `bftnode log verify` and `forensics` on members' data say more",
+        HINTS.get(alarm.kind, "keep the checkpoints of --json; `bftnode log verify` and `forensics` say more"),
         NOT_READY if alarm.kind is AlarmKind.STALE else INTEGRITY,
     )
 

@@ -196,9 +196,8 @@ class Monitor:
                 return True
             if entry.index != index or not verify_inclusion(leaf_hash(entry.envelope), index, at.size, path, at.root):
                 # Which entry was changed this does not say: where the tree was mended after it, none is proved.
-                detail = (
-                    f"it cannot prove entry {index}, as it shows it, in the log of {at.size} that a quorum cosigned"
-                )
+                what = f"entry {index}, as it shows it"
+                detail = f"it cannot prove {what}, in the log of {at.size} entries that a quorum cosigned"
                 await self._say(Alarm(AlarmKind.REWRITE, member, detail, (at.note,)))
             self._next_entry[member] = index + 1
         return True
