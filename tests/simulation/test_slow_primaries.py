@@ -48,7 +48,7 @@ def test_delays_of_all_kinds_cost_little(n: int, lags_ms: tuple[int, ...]) -> No
 def test_the_best_delay_there_is_costs_little() -> None:
     """A greedy attacker, who has tried all delays around what a backup allows, and takes the one that pays most. One of
     them is never found out."""
-    lag_ms, came = greedy((4, 6, 7, 8, 10, 14))
+    lag_ms, came = greedy((4, 6, 7, 10))
     assert came.kept >= KEPT, f"{lag_ms} ms"
     assert delayed((4,)).replaced == ()
 
