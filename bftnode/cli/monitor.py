@@ -2,7 +2,6 @@
 
 import json
 import sys
-import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from bftnode.client.client import Client
 from bftnode.client.growth import FileMemory, Growth, SignedCheckpoint
 from bftnode.client.monitor import Alarm, AlarmKind, Monitor
 from bftnode.protocol.genesis import Genesis
+from bftnode.web.post import post
 
 WEBHOOK_TIMEOUT_S = 10.0
 
@@ -147,11 +147,10 @@ def _failure(alarm: Alarm, genesis: Genesis) -> CommandFailed:
 
 def _call(url: str, fields: dict[str, Any]) -> None:
     """The webhook; one that fails is told, and the monitor goes on."""
-    request = urllib.request.Request(  # noqa: S310  # the scheme was checked
-        url, json.dumps(fields).encode(), {"Content-Type": "application/json"}
-    )
     try:
-        with urllib.request.urlopen(request, timeout=WEBHOOK_TIMEOUT_S):  # noqa: S310  # as above
-            pass
-    except (OSError, ValueError) as error:
+        status, _ = post(url, json.dumps(fields).encode(), "application/json", WEBHOOK_TIMEOUT_S)
+    except OSError as error:
         print(f"note: the webhook was not reached: {error}", file=sys.stderr)
+    else:
+        if not 200 <= status < 300:
+            print(f"note: the webhook answered with status {status}", file=sys.stderr)

@@ -4,9 +4,8 @@ Beside agreement: a witness that is slow, gone or lies delays nothing, and its c
 when it comes. One that refuses, because the log was rewritten, is what receipts that ask for it are worth.
 """
 
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -16,18 +15,20 @@ from bftnode.protocol.cosigning import CheckpointKeys, Cosigned, with_outside
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.tlog.checkpoints import Checkpoint
 from bftnode.protocol.tlog.cosignatures import verify_cosignature
-from bftnode.protocol.tlog.notes import NOTE_BYTES_MAX, NoteSignature, parse_note
+from bftnode.protocol.tlog.notes import NoteSignature, parse_note
 from bftnode.protocol.tlog.policy import Witness
 from bftnode.protocol.tlog.witness import AddCheckpoint, write_add_checkpoint
+from bftnode.web.post import Answer, post
 
 TIMEOUT_S = 10.0
-"""For one answer; then the next checkpoint is tried, an interval later."""
+"""For a step of one answer; then the next checkpoint is tried, an interval later."""
+
+PATIENCE_S = 30.0
+"""For all that is said with one witness about one checkpoint, however it drips. Then it keeps its thread, one at most,
+until it is through, and what it says is not heard any more."""
 
 ROUNDS = 3
 """409 says which size the witness knows; so many times in a row it is asked anew, for others of us may ask, too."""
-
-Answer = tuple[int, bytes]
-"""HTTP status and body."""
 
 Post = Callable[[str, bytes], Answer]
 
@@ -44,14 +45,20 @@ class OutsideWitnesses:
     """`run` it beside the driver."""
 
     def __init__(
-        self, witnesses: Sequence[Witness], keys: CheckpointKeys, log: Log, interval_s: float, post: Post | None = None
+        self,
+        witnesses: Sequence[Witness],
+        keys: CheckpointKeys,
+        log: Log,
+        interval_s: float,
+        post_to: Post | None = None,
     ) -> None:
         self._witnesses = witnesses
         self._keys = keys
         self._log = log
         self._interval_s = interval_s
-        self._post = post or _post
+        self._post = post_to or partial(post, content_type="text/plain", timeout_s=TIMEOUT_S)
         self._old: dict[str, int] = {}  # witness -> the size that it cosigned last, as far as is known here
+        self._threads = {witness.name: trio.CapacityLimiter(1) for witness in witnesses}
         self._said = structlog.get_logger("witness")
         self._complained: dict[str, str] = {}
 
@@ -70,9 +77,14 @@ class OutsideWitnesses:
         found: dict[str, NoteSignature] = {}
 
         async def one(witness: Witness) -> None:
-            signature = await trio.to_thread.run_sync(self._ask_one, witness, cosigned, abandon_on_cancel=True)
-            if signature is not None:
-                found[witness.name] = signature
+            with trio.move_on_after(PATIENCE_S) as patience:
+                signature = await trio.to_thread.run_sync(
+                    self._ask_one, witness, cosigned, abandon_on_cancel=True, limiter=self._threads[witness.name]
+                )
+                if signature is not None:
+                    found[witness.name] = signature
+            if patience.cancelled_caught:
+                self._complain(witness, "it takes too long")
 
         async with trio.open_nursery() as nursery:
             for witness in self._witnesses:
@@ -94,7 +106,7 @@ class OutsideWitnesses:
             try:
                 body = write_add_checkpoint(AddCheckpoint(old, path, note))
                 status, answer = self._post(witness.url.rstrip("/") + "/add-checkpoint", body)
-            except (OSError, ValueError) as error:
+            except OSError as error:
                 self._complain(witness, f"not reached: {error}")
                 return None
             if status == 409 and _is_size(answer):
@@ -135,13 +147,3 @@ def _signature_of(witness: Witness, checkpoint: Checkpoint, answer: bytes) -> No
             continue
         return signature
     return None
-
-
-def _post(url: str, body: bytes) -> Answer:
-    """Raises OSError, ValueError."""
-    request = urllib.request.Request(url, body, {"Content-Type": "text/plain"})  # noqa: S310  # checked by who configured it
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310  # as above
-            return int(response.status), response.read(NOTE_BYTES_MAX)
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(NOTE_BYTES_MAX)

@@ -29,11 +29,6 @@ HOST = "127.0.0.1"
 WITNESS = VerifierKey("witness.example/w", cosignatures.ED25519, public_key_of(b"w" * 32))
 
 
-@pytest.fixture(scope="session")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    return Town(tmp_path_factory.mktemp("town"))
-
-
 @asynccontextmanager
 async def serving(handler: Handler, limits: WebLimits | None = None) -> AsyncIterator[int]:
     """The port."""
