@@ -112,6 +112,17 @@ class Town:
         happened, self._happened = self._happened[:end], self._happened[end:]
         return happened
 
+    async def commit_one(self) -> None:
+        """Introduced, and a first envelope ordered, executed and told of."""
+        self.introduce()
+        await self.until("durable seen")
+        self.inbox.submit([self.transaction(1)])
+        await self.until("said PREPARE")
+        self.vote(PREPARE, 1, 2)
+        await self.until("said COMMIT")
+        self.vote(COMMIT, 1, 2)
+        await self.until("told the client")
+
     # ---- the mouth
 
     def send(self, member: int, frame: bytes) -> None:
@@ -233,14 +244,7 @@ async def test_a_reader_of_the_log_does_not_wait_longer_than_the_write(
     monkeypatch.setattr(driver, "BEHIND_MS_MAX", 10**9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        town.introduce()
-        await town.until("durable seen")
-        town.inbox.submit([town.transaction(1)])
-        await town.until("said PREPARE")
-        town.vote(PREPARE, 1, 2)
-        await town.until("said COMMIT")
-        town.vote(COMMIT, 1, 2)
-        await town.until("told the client")
+        await town.commit_one()
         await town.driver.settle()
         assert town.storage.unwritten == 0
         await town.driver.settle()
@@ -395,14 +399,7 @@ async def test_what_is_asked_for_is_written_before_it_is_read(town: Town, monkey
     monkeypatch.setattr(driver, "BEHIND_MS_MAX", 10**9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(town.driver.run)
-        town.introduce()
-        await town.until("durable seen")
-        town.inbox.submit([town.transaction(1)])
-        await town.until("said PREPARE")
-        town.vote(PREPARE, 1, 2)
-        await town.until("said COMMIT")
-        town.vote(COMMIT, 1, 2)
-        await town.until("told the client")
+        await town.commit_one()
         assert town.storage.unwritten == 1
         town.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 256))
         await town.until("said RUN")
