@@ -5,6 +5,7 @@ and held, with a fingerprint of all source files; what ran on other code than th
 test is answered in the register at the end of docs/faults.md: it cannot occur, or it belongs to what is not built yet.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -68,16 +69,17 @@ def record(claims: Iterable[Claim]) -> None:
     if not CATALOGUE.is_file():
         return
     mark = fingerprint()
-    known = {fault: dict.fromkeys(by) for fault, by in executed(mark).items()}
-    for fault, by in claims:
-        known.setdefault(fault, {})[by] = None
-    text = json.dumps(
-        {"fingerprint": mark, "executed": {key: sorted(by) for key, by in sorted(known.items())}}, indent=1
-    )
-    # Whole or not at all: two runs may end at once. (Then what one of them adds is missing until it runs again.)
-    temporary = EXECUTED.with_suffix(f".{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(EXECUTED)
+    with EXECUTED.with_suffix(".json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two halves of the tests run at once, and may end at once
+        known = {fault: dict.fromkeys(by) for fault, by in executed(mark).items()}
+        for fault, by in claims:
+            known.setdefault(fault, {})[by] = None
+        text = json.dumps(
+            {"fingerprint": mark, "executed": {key: sorted(by) for key, by in sorted(known.items())}}, indent=1
+        )
+        temporary = EXECUTED.with_suffix(f".{os.getpid()}")  # whole or not at all
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(EXECUTED)
 
 
 def executed(mark: str) -> dict[str, list[str]]:
