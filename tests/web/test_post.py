@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from bftnode.node.outside import Log, OutsideWitnesses
+from bftnode.node.outside import PATIENCE_S, Log, OutsideWitnesses
 from bftnode.protocol.tlog.policy import Witness
 from bftnode.web.post import ANSWER_BYTES_MAX, Answer, post
 from tests.api.town import Town
@@ -34,7 +34,8 @@ async def answering(raw: bytes) -> AsyncIterator[str]:
 
     async def serve(stream: trio.SocketStream) -> None:
         await stream.receive_some()
-        await stream.send_all(raw)
+        with suppress(trio.BrokenResourceError):  # who asked has heard enough
+            await stream.send_all(raw)
         await stream.aclose()
 
     with trio.fail_after(30):
@@ -77,27 +78,36 @@ async def test_nobody_sends_us_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.covers("X04")
-async def test_a_witness_that_never_ends_holds_up_no_other(town: Town, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_witness_that_never_ends_holds_up_no_other(town: Town, mock_clock: trio.testing.MockClock) -> None:
     """Neither those that answer nor the next checkpoint; and it has one thread, however often it is asked."""
     kept = Kept(town.ledger())
     grow(kept.ledger, b"a")
     newest = kept.newest()
     assert newest is not None
-    over, asked = threading.Event(), list[str]()
+    over, begun = threading.Event(), threading.Event()
+    asked: list[str] = []
+    heard = trio.Event()
 
     def answer(url: str, body: bytes) -> Answer:
         asked.append(url)
         if "slow" in url:
+            begun.set()
             over.wait(60)
+        else:
+            trio.from_thread.run_sync(heard.set)
         return 500, b""
 
     witnesses = [Witness("slow", WITNESS, "http://slow"), Witness("quick", WITNESS, "http://quick")]
-    outside = OutsideWitnesses(
-        witnesses, town.genesis.checkpoint_keys(), Log(kept.newest, kept.consistency, kept.kept.append), 1.0, answer
-    )
+    log = Log(kept.newest, kept.consistency, kept.kept.append)
+    outside = OutsideWitnesses(witnesses, town.genesis.checkpoint_keys(), log, 1.0, answer)
     try:
         for _ in range(3):
-            await outside.ask(newest)
+            heard = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outside.ask, newest)
+                await heard.wait()
+                mock_clock.jump(PATIENCE_S + 1)
+        assert await trio.to_thread.run_sync(begun.wait, 30)
     finally:
         over.set()
     assert sorted(asked) == ["http://quick/add-checkpoint"] * 3 + ["http://slow/add-checkpoint"]
