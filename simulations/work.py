@@ -1,0 +1,67 @@
+"""Work that can be cut, put off and spread: a set of numbered units, each the same whenever and wherever it is played.
+
+Exhaustive sets have so many units; others (seeds) go on for ever, and a full set is what was asked of them. Whoever
+plays a slice gets back what was done in it, in numbers, and what was found: a slice that did less than it stands for
+is a finding itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+DETAIL_CHARACTERS_MAX = 400
+"""A finding's words beyond that are cut: its replay tells the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A property that did not hold in a unit, and the command that shows it again."""
+
+    unit: int
+    judge: str  # the property's name
+    detail: str
+    replay: str  # one line, for a shell in the checkout
+
+    def __post_init__(self) -> None:
+        assert "\n" not in self.replay, "one line"
+        object.__setattr__(self, "detail", self.detail[:DETAIL_CHARACTERS_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a slice did. `counts` always has "runs", and whatever else the set counts, under names that can be added up."""
+
+    units: int
+    counts: Mapping[str, int]
+    findings: tuple[Finding, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)  # what is no number; of two slices the later one's counts
+
+    def __post_init__(self) -> None:
+        assert self.counts.get("runs", 0) >= 0 and "runs" in self.counts, "a slice says how many runs it was"
+
+
+class Work(Protocol):
+    """One set. Instances hold no state: `play` of a unit range gives the same in any process, on any machine."""
+
+    @property
+    def name(self) -> str:
+        """One word, for the command line and the table."""
+
+    @property
+    def story(self) -> str:
+        """A line for the help and the table: what a unit is."""
+
+    @property
+    def units(self) -> int | None:
+        """How many there are; None where they go on for ever."""
+
+    @property
+    def full(self) -> int:
+        """How many units a full set has."""
+
+    @property
+    def chunk(self) -> int:
+        """How many units make a task of a minute or less."""
+
+    def play(self, first: int, last: int) -> Done:
+        """Units first <= unit < last, all of them. Violations are findings; whatever is raised ends the campaign."""
