@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a slice did. `counts` always has "runs", and whatever else the set counts, under names that can be added up."""
+    """What a slice did. `counts` always has "runs", and whatever else the set counts, by names that can be added up."""
 
     units: int
     counts: Mapping[str, int]
@@ -37,7 +37,7 @@ class Done:
     notes: Mapping[str, str] = field(default_factory=dict)  # what is no number; of two slices the later one's counts
 
     def __post_init__(self) -> None:
-        assert self.counts.get("runs", 0) >= 0 and "runs" in self.counts, "a slice says how many runs it was"
+        assert "runs" in self.counts, "a slice says how many runs it was"
 
 
 class Work(Protocol):
