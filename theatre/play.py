@@ -24,10 +24,9 @@ from bftnode.protocol.errors import Refused
 from bftnode.protocol.transactions import Transaction
 from simulations.scenarios.stage import CLIENTS
 from simulations.script import Script, Step
-from simulations.simulation import QUICK
 from theatre.actions import ACTIONS
 from theatre.proxy import Wires
-from theatre.troupe import START_EACH_S, START_S, Failed, Troupe
+from theatre.troupe import START_EACH_S, START_S, Failed, Troupe, timing_of
 from theatre.verdict import judge, judge_accusations, judge_lies, read_log
 
 READY_S = 30.0
@@ -61,7 +60,7 @@ class RealPlay:
         # A lying client has an honest one's key and takes its nonces from where that one does.
         self.nonces = [CountingNonces() for _ in self.seeds]
         administrators = [public_key_of(seed).hex() for seed in self.seeds]
-        self.troupe = Troupe(path, script, administrators, self._timing())
+        self.troupe = Troupe(path, script, administrators, timing_of(self.stretch))
         self.dice = Random(f"{script.seed}/disks")
         self.wires = Wires(Random(f"{script.seed}/wires"))
         self._clients: dict[int, Client] = {}
@@ -76,11 +75,6 @@ class RealPlay:
         self._began = 0.0
         self._curtain = 0.0  # when the script's time began
         self._stood_still = 0.0  # seconds that the play's clock has stood still
-
-    def _timing(self) -> dict[str, int]:
-        """The replicas' times, as the simulator's stage has them, stretched; and lost links are dialled again soon."""
-        quick = {f"timing.{key}": int(getattr(QUICK, key) * self.stretch) for key in QUICK.__dataclass_fields__}
-        return {**quick, "peer.backoff_max_ms": 1000, "peer.handshake_timeout_ms": int(2000 * self.stretch)}
 
     def deadline_s(self) -> float:
         """After so long it is over in any case."""

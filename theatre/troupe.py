@@ -19,6 +19,7 @@ from bftnode.protocol.genesis import Genesis, ParametersFile, make_genesis
 from simulations.adversaries import BEHAVIOURS
 from simulations.adversaries.other_cluster import OtherCluster
 from simulations.script import LiarScript, Script
+from simulations.simulation import QUICK
 from theatre.ports import Ports
 from theatre.proxy import Wires
 
@@ -34,6 +35,12 @@ POLL_S = 0.02
 LAST_LINES = 5
 
 
+def timing_of(stretch: float) -> dict[str, int]:
+    """The replicas' times, as the simulator's stage has them, stretched; and lost links are dialled again soon."""
+    quick = {f"timing.{key}": int(getattr(QUICK, key) * stretch) for key in QUICK.__dataclass_fields__}
+    return {**quick, "peer.backoff_max_ms": 1000, "peer.handshake_timeout_ms": int(2000 * stretch)}
+
+
 class Failed(Exception):
     """The play did not go as its script promises; a sentence."""
 
@@ -41,8 +48,19 @@ class Failed(Exception):
 class Troupe:
     """Homes node0.. under `path`, in the order of the genesis, so node i is member i. `close` ends every process."""
 
-    def __init__(self, path: Path, script: Script, administrators: list[str], timing: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        script: Script,
+        administrators: list[str],
+        timing: Mapping[str, int],
+        *,
+        application: str = "log",
+        recorded: bool = False,
+    ) -> None:
+        """`timing`: configuration of every member. `recorded`: what correct members say is kept (recorded.py)."""
         self.path = path
+        self._recorded = recorded
         self._script = script
         self._timing = timing
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -64,7 +82,9 @@ class Troupe:
         for i, (_, home) in enumerate(made):
             home.rename(path / f"node{i}")
         parameters = ParametersFile(block_transactions_max=3, checkpoint_interval=4, window=script.window)
-        self.genesis: Genesis = make_genesis("theatre", "log", administrators, [item for item, _ in made], parameters)
+        self.genesis: Genesis = make_genesis(
+            "theatre", application, administrators, [item for item, _ in made], parameters
+        )
         self.own_ports = {i: int(member.peer_address.split(":")[1]) for i, (member, _) in enumerate(made)}
 
     def home(self, member: int) -> Home:
@@ -91,7 +111,9 @@ class Troupe:
         """Without waiting for it."""
         liar = self._script.liars.get(member)
         home = str(self.home(member).path)
-        if liar is None:
+        if liar is None and self._recorded:
+            command = ["theatre.recorded", "--home", home, "--words", str(self.words_path(member))]
+        elif liar is None:
             command = ["bftnode", "run", "--home", home]
         else:
             command = ["theatre.malicious", "--home", home, *self._disguise(member, liar)]
@@ -131,21 +153,28 @@ class Troupe:
     async def start(self, *members: int) -> None:
         """Those that are down; until each says node_started, or refuses what was damaged. Raises Failed."""
         fresh = [member for member in members if member not in self._processes]
-        before = {member: self._starts(member) for member in fresh}
         for member in fresh:
             self.launch(member)
-        patience_s = START_S + START_EACH_S * len(fresh)
+        await self.started(*fresh)
+
+    async def started(self, *members: int) -> None:
+        """Until each of those that were launched says node_started, or refuses what was damaged. Raises Failed."""
+        patience_s = START_S + START_EACH_S * len(members)
         with trio.move_on_after(patience_s):
-            for member in fresh:
-                while member not in self.refused and self._starts(member) == before[member]:
+            for member in members:
+                while member not in self.refused and not self._has_started(member):
                     self.check_alive()
                     await trio.sleep(POLL_S)
             return
         raise Failed(f"not started in {patience_s:.0f} s\n{self.last_words()}")
 
-    def _starts(self, member: int) -> int:
-        log = self._log_path(member)
-        return log.read_bytes().count(b'"node_started"') if log.exists() else 0
+    def _has_started(self, member: int) -> bool:
+        return b'"node_started"' in self._said_since_launch(member)
+
+    def _said_since_launch(self, member: int) -> bytes:
+        with open(self._log_path(member), "rb") as log:
+            log.seek(self._log_at_launch[member])
+            return log.read()
 
     async def kill(self, *members: int) -> None:
         """kill -9, all of them at once; until they are gone."""
@@ -203,9 +232,7 @@ class Troupe:
 
     def _complaint(self, member: int) -> str:
         """What its last process said of its disk when it stopped."""
-        with open(self._log_path(member), "rb") as log:
-            log.seek(self._log_at_launch[member])
-            events = [_event(line) for line in log.read().splitlines()]
+        events = [_event(line) for line in self._said_since_launch(member).splitlines()]
         stopped = [
             event for event in events if event.get("event") == "node_stopped" and event.get("reason") == "broken"
         ]
@@ -264,6 +291,10 @@ class Troupe:
 
     # ---- logs
 
+    def words_path(self, member: int) -> Path:
+        """Where a recorded member's words are, a file a life."""
+        return self.path / f"words{member}"
+
     def _log_path(self, member: int) -> Path:
         return self.path / f"log{member}"
 
@@ -280,6 +311,11 @@ class Troupe:
                 event = _event(line)
                 if event.get("event") == "accusation":
                     self.accused[member, int(event["culprit"])] = str(event["proved"])
+
+    def has_said(self, member: int, event: str) -> bool:
+        """Whether an event of this name is in the member's log, of any of its lives."""
+        with open(self._log_path(member), "rb") as log:
+            return any(event.encode() in line and _event(line).get("event") == event for line in log)
 
     def last_words(self) -> str:
         words = []

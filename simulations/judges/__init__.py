@@ -106,17 +106,17 @@ class Judge:
         self._durability.speaks(node, frame)
         match body:
             case Vote():
-                self._speech.says(node, kind, body.view, body.seq, body.block)
+                self._speech.says(node.member, kind, body.view, body.seq, body.block)
                 self._durability.votes(node, kind, body)
-                self._speech.votes(node, body.view)
+                self._speech.votes(node.member, body.view)
             case PrePrepare():
-                self._speech.says(node, kind, body.view, open_header(body.header).seq, body.header)
+                self._speech.says(node.member, kind, body.view, open_header(body.header).seq, body.header)
             case ViewChange():
-                self._speech.says(node, kind, body.view, 0, encode(body))
-                self._speech.leaves(node, body.view)
+                self._speech.says(node.member, kind, body.view, 0, encode(body))
+                self._speech.leaves(node.member, body.view)
                 self._durability.leaves(node, body)
             case NewView():
-                self._speech.says(node, kind, body.view, 0, frame.body)
+                self._speech.says(node.member, kind, body.view, 0, frame.body)
                 self._durability.opens(node, body.view)
             case _:
                 pass

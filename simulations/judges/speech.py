@@ -2,7 +2,6 @@
 view that it has left (docs/protocol.md, "What must survive a crash"; faults.md P10)."""
 
 from bftnode.protocol.messages import Kind
-from simulations.judges.court import Judged
 from simulations.world import Violation
 
 
@@ -13,17 +12,17 @@ class Speech:
         self._said: dict[tuple[int, int, int, int], bytes] = {}  # (member, kind, view, seq) -> what
         self._left: dict[int, int] = {}  # member -> the highest view for which it sent VIEW-CHANGE
 
-    def says(self, node: Judged, kind: int, view: int, seq: int, what: bytes) -> None:
+    def says(self, member: int, kind: int, view: int, seq: int, what: bytes) -> None:
         """Said once: in one place (kind, view, height) always the same."""
-        said = self._said.setdefault((node.member, kind, view, seq), what)
+        said = self._said.setdefault((member, kind, view, seq), what)
         if said != what:
-            raise Violation("said-once", f"{node.name}: two different {Kind(kind).name}s at view {view}, height {seq}")
+            raise Violation("said-once", f"n{member}: two different {Kind(kind).name}s at view {view}, height {seq}")
 
-    def votes(self, node: Judged, view: int) -> None:
+    def votes(self, member: int, view: int) -> None:
         """Nothing of a view that was left."""
-        if view < self._left.get(node.member, 0):
-            raise Violation("left-view", f"{node.name} votes in view {view}, which it has left (P10)")
+        if view < self._left.get(member, 0):
+            raise Violation("left-view", f"n{member} votes in view {view}, which it has left (P10)")
 
-    def leaves(self, node: Judged, view: int) -> None:
+    def leaves(self, member: int, view: int) -> None:
         """A VIEW-CHANGE for `view` is sent."""
-        self._left[node.member] = max(view, self._left.get(node.member, 0))
+        self._left[member] = max(view, self._left.get(member, 0))
