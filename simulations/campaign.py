@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from simulations.simulation import Outcome, play
 from simulations.swarm import SIZES, draw
+from simulations.work import Done, Finding
 from simulations.world import Violation
 
 CHUNK = 25
@@ -90,3 +91,32 @@ def campaign(seeds: range, sizes: tuple[int, ...], jobs: int, *, twice: bool = F
     if count < len(seeds):
         print(f"stopped after {count} of {len(seeds)} seeds")
     return len(failed)
+
+
+class Swarm:
+    """The swarm as a set: a unit is a seed."""
+
+    name = "swarm"
+    story = "a seed: a cluster's size, weather, faults and liars by lot; unkind first, then kind"
+    units = None
+    full = 10_000
+    chunk = CHUNK
+
+    def play(self, first: int, last: int) -> Done:
+        """These seeds, once each."""
+        played = outcomes(range(first, last))
+        findings = [
+            Finding(one.seed, violation.name, violation.detail, f"python -m simulations replay {one.seed}")
+            for one in played
+            if (violation := one.violation or idle(one)) is not None
+        ]
+        counts = {
+            "runs": len(played),
+            "blocks": sum(one.height for one in played),
+            "envelopes": sum(one.required for one in played),
+            "deliveries": sum(one.delivered for one in played),
+        }
+        return Done(len(played), counts, tuple(findings))
+
+
+SWARM = Swarm()

@@ -8,6 +8,7 @@
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
+    campaign SET [--slice A..B]   a set of any length, in tasks; goes on where it was interrupted (nights/)
     guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
@@ -67,6 +68,12 @@ def _obey(options: argparse.Namespace) -> int:
             story = report(options.seed, options.n, LINES_MAX)
             print(story)
             return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
+        case "campaign":
+            # The campaigns know all sets, also those with real processes.
+            from nights.command import campaign as play_set  # noqa: PLC0415
+
+            asked = range(options.units) if options.units is not None else options.slice
+            return play_set(options.set, asked, options.jobs, options.engine, options.ledger)
         case "guarantees":
             return guarantees.run(options.n, options.write)
         case "coverage":
@@ -104,6 +111,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
+    long = commands.add_parser(
+        "campaign",
+        help="play a slice of a set, and go on where it was interrupted",
+        epilog="example: python -m simulations campaign swarm --slice 0..999",
+    )
+    long.add_argument("set", metavar="SET", help="its name (docs/nights.md), or MODULE:OBJECT of your own (work.py)")
+    which_units = long.add_mutually_exclusive_group()
+    which_units.add_argument("--slice", type=_seeds, metavar="A..B", help="units, both included (default: a full set)")
+    which_units.add_argument("--units", type=_count, metavar="N", help="units 0..N-1")
+    long.add_argument("--jobs", type=_count, metavar="J", help="processes (default: one a core)")
+    long.add_argument("--engine", metavar="dask://HOST:PORT", help="workers of a running scheduler instead")
+    long.add_argument(
+        "--ledger", type=_writable, default=Path(".nights.sqlite"), metavar="FILE", help="default .nights.sqlite"
+    )
     promises = commands.add_parser("guarantees", help="coalitions of every size against every promise")
     promises.add_argument("--write", type=_writable, metavar="FILE.md", help="write the table instead of printing it")
     promises.add_argument("--n", type=_sizes, default=guarantees.SIZES, metavar="4,7,10", help="cluster sizes")
@@ -139,6 +160,12 @@ def _seeds(text: str) -> range:
     if not seeds or seeds[0] < 0:
         raise argparse.ArgumentTypeError(f"{text!r} holds no seeds: write the lower one first")
     return seeds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ is a finding itself.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 DETAIL_CHARACTERS_MAX = 400
 """A finding's words beyond that are cut: its replay tells the rest."""
@@ -65,3 +65,35 @@ class Work(Protocol):
 
     def play(self, first: int, last: int) -> Done:
         """Units first <= unit < last, all of them. Violations are findings; whatever is raised ends the campaign."""
+
+
+@runtime_checkable
+class Alone(Protocol):
+    """A set whose units need the whole machine (real processes, real time): one task at a time, nothing beside it."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is so."""
+
+
+@runtime_checkable
+class Reducer(Protocol):
+    """A set that knows how to make what it found smaller."""
+
+    def smaller(self, finding: Finding) -> Finding:
+        """The same property of the same unit, violated by less; its replay says what was taken away. As it was where
+        nothing can be taken away. Takes minutes at most."""
+
+
+@runtime_checkable
+class Sourced(Protocol):
+    """A set that is made of other files than the house and its own room."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Patterns (pathlib's glob, from the checkout) of what its units depend on beside bftnode/."""
+
+
+def is_alone(work: Work) -> bool:
+    """Whether nothing may run beside a task of this set; False where it does not say."""
+    return isinstance(work, Alone) and work.alone

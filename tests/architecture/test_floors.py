@@ -36,10 +36,12 @@ GUESTS: dict[str, set[str]] = {
     "simulations": set(),
     "theatre": {"trio", "msgspec", "lmdb"},
     "comparison": {"trio", "cryptography", "nacl", "lmdb"},
+    "nights": {"distributed", "atheris"},
 }
 # The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
 # line, which hands over to it, sees the theatre. It opens members' data itself, to damage them.
 STAGE_DOOR = ROOT / "simulations" / "command.py"
+# The nights play sets of every room; only the garden's command line hands over to them.
 # The comparison runs daemons and command lines, as users do: it sees the house, and of the stage only the ports.
 SCALES_SEE = ("bftnode", "theatre.ports", "comparison")
 # Time is passed in, randomness is the operating system's, and a set's order is nobody's business (P37, R17).
@@ -47,7 +49,7 @@ WORLDLY = {"time", "datetime", "random", "os", "secrets", "socket", "ssl", "thre
 GARDEN_WITHOUT = {"trio", "lmdb", "socket", "ssl", "time", "datetime", "asyncio", "threading"}
 GARDEN_SEES = ("bftnode.protocol", "bftnode.replica", "bftnode.apps", "bftnode.client.session", "simulations")
 
-ROOMS = ("bftnode", "simulations", "theatre", "comparison")
+ROOMS = ("bftnode", "simulations", "theatre", "comparison", "nights")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -78,10 +80,14 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
         first, _, rest = name.partition(".")
         assert first != "tests", f"{path}: nothing sees the tests"
         if room == "comparison":
-            known = first not in {"bftnode", "simulations", "theatre"} or name.startswith(SCALES_SEE)
+            known = first not in {"bftnode", "simulations", "theatre", "nights"} or name.startswith(SCALES_SEE)
             assert known, f"{path} imports {name}: the comparison sees the house and the theatre's ports"
             continue
         assert first != "comparison", f"{path} imports {name}: nothing sees the comparison"
+        if first == "nights":
+            assert room == "nights" or path == STAGE_DOOR, f"{path} imports {name}: only `campaign` goes there"
+        if room == "nights":
+            continue
         if first == "theatre":
             assert room == "theatre" or path == STAGE_DOOR, f"{path} imports {name}: only `run --real` goes there"
         if room == "theatre":
@@ -101,7 +107,7 @@ def test_a_room_uses_only_rooms_on_floors_below(path: Path) -> None:
 def test_a_room_invites_only_its_own_guests(path: Path) -> None:
     """A third party has one or two rooms, so that it can be replaced, and the core depends on nobody."""
     room = room_of(path)
-    known = sys.stdlib_module_names | {"bftnode", "simulations", "theatre", "comparison"}
+    known = sys.stdlib_module_names | {"bftnode", "simulations", "theatre", "comparison", "nights"}
     third = {name.split(".")[0] for name in imports(path)} - known
     if room in GUESTS:
         extra = third - GUESTS[room]
