@@ -32,6 +32,7 @@ class Entry:
 
 
 SETS: dict[str, Entry] = {
+    "fuzz": Entry("nights.fuzz.work:FUZZ", 0, "tests/fuzz plays a short unit of every target"),
     "swarm": Entry("simulations.campaign:SWARM", 0, "tests/simulation/test_swarm.py plays 200 seeds"),
 }
 

@@ -36,7 +36,7 @@ GUESTS: dict[str, set[str]] = {
     "simulations": set(),
     "theatre": {"trio", "msgspec", "lmdb"},
     "comparison": {"trio", "cryptography", "nacl", "lmdb"},
-    "nights": {"distributed", "atheris"},
+    "nights": {"distributed", "atheris", "coverage", "msgpack", "msgspec"},
 }
 # The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
 # line, which hands over to it, sees the theatre. It opens members' data itself, to damage them.
@@ -129,7 +129,7 @@ def test_thought_looks_at_no_clock_and_no_dice(path: Path) -> None:
 @EVERY_FILE
 def test_randomness_is_the_operating_systems_or_has_a_seed(path: Path) -> None:
     """Production draws from SystemRandom or secrets; the simulator from random.Random(seed), never the module's own."""
-    allowed = "Random" if room_of(path) in {"simulations", "theatre"} else "SystemRandom"
+    allowed = "Random" if room_of(path) in {"simulations", "theatre", "nights"} else "SystemRandom"
     for name in imports(path):
         assert not name.startswith("random.") or name == f"random.{allowed}", f"{path} imports {name}"
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

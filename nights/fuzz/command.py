@@ -1,0 +1,81 @@
+"""`python -m nights.fuzz`: the set by hand."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nights.fuzz.work import FUZZ, INPUTS
+
+EXAMPLES = """examples:
+  python -m nights.fuzz list                     the targets
+  python -m nights.fuzz play 0 4                 units 0 to 3, as the campaign plays them
+  python -m nights.fuzz frames FILE              one input again: taken, refused, or what it breaks
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit code: 0 nothing found, 1 something, 2 usage."""
+    parser = argparse.ArgumentParser(
+        "python -m nights.fuzz",
+        description="Readers of hostile bytes under inputs that coverage finds (atheris).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", help="list, play, or a target's name")
+    parser.add_argument("of", nargs="*", help="of play: the first unit, and the one after the last; of a target: files")
+    given = parser.parse_args(arguments)
+    match given.what, given.of:
+        case "list", []:
+            return _list()
+        case "play", [first, last] if first.isdigit() and last.isdigit() and int(first) < int(last):
+            return _play(int(first), int(last))
+        case name, [_, *_] as files:
+            return _again(name, [Path(file) for file in files])
+    parser.print_usage(sys.stderr)
+    print("error: not understood\n  hint: --help has examples", file=sys.stderr)
+    return 2
+
+
+def _list() -> int:
+    from nights.fuzz.targets import TARGETS  # noqa: PLC0415 - the readers are not wanted where they are played elsewhere
+
+    for target in TARGETS.values():
+        print(f"{target.name:12} {target.story}")
+    return 0
+
+
+def _play(first: int, last: int) -> int:
+    code = 0
+    for start in range(first, last, FUZZ.chunk):
+        end = min(last, start + FUZZ.chunk)
+        done = FUZZ.play(start, end)
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(done.counts.items()))
+        print(f"units {start} to {end - 1}, {INPUTS} inputs each: {counts}", flush=True)
+        for finding in done.findings:
+            code = 1
+            print(f"FOUND in unit {finding.unit}: {finding.judge}: {finding.detail}\n  again: {finding.replay}")
+    return code
+
+
+def _again(name: str, files: list[Path]) -> int:
+    from nights.fuzz.oracle import Examiner  # noqa: PLC0415
+    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
+
+    if name not in TARGETS:
+        print(f"error: no target {name}\n  hint: python -m nights.fuzz list", file=sys.stderr)
+        return 2
+    code = 0
+    for file in files:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            print(f"error: {file}: {error.strerror}\n  hint: name a file with the input", file=sys.stderr)
+            return 2
+        examiner = Examiner(TARGETS[name])
+        breach = examiner.examine(data, traced=True)
+        if breach is None:
+            print(f"{file}: {'taken' if examiner.taken else 'refused'}, and all holds")
+        else:
+            code = 1
+            print(f"{file}: BROKEN: {breach.judge}: {breach.detail}")
+    return code

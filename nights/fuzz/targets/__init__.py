@@ -1,0 +1,6 @@
+"""Every target, by name. Imported where the instrumentation is on, or where none is wanted."""
+
+from nights.fuzz.oracle import Target
+from nights.fuzz.targets import clients, peers
+
+TARGETS: dict[str, Target] = {target.name: target for target in (*peers.TARGETS, *clients.TARGETS)}

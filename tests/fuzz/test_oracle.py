@@ -1,0 +1,82 @@
+"""The oracles can fail: planted readers that raise, that take a second spelling, that eat memory or time."""
+
+import pytest
+
+from bftnode.protocol import codec, envelope
+from bftnode.protocol.errors import Reason, Refused
+from nights.fuzz.oracle import Broken, Examiner, Target, attempt, holds
+from nights.fuzz.targets import clients, peers
+from nights.fuzz.trees import leave, mutator
+
+
+def examined(check: object, data: bytes = b"data", *, traced: bool = False) -> str:
+    """The judge that speaks of this reader."""
+    target = Target("planted", "", check, list, mutator(leave, list))  # type: ignore[arg-type]
+    breach = Examiner(target).examine(data, traced=traced)
+    return "" if breach is None else breach.judge
+
+
+def test_what_holds_is_no_finding() -> None:
+    """Taken and refused."""
+    assert examined(lambda data: True) == ""
+    assert examined(lambda data: attempt(Refused, _refuse, data) is not None) == ""
+
+
+def _refuse(data: bytes) -> bytes:
+    raise Refused(Reason.CODEC_SIZE, "x" * (len(data) - 4))
+
+
+def test_another_exception_is_found() -> None:
+    """A KeyError, an assertion of ours, the end of the stack."""
+    for error in (KeyError("kind"), AssertionError("a belief"), RecursionError(), MemoryError(), SystemExit(1)):
+        assert examined(lambda data, error=error: _raise(error)) == "nothing but refusals is raised"
+
+
+def _raise(error: BaseException) -> bool:
+    raise error
+
+
+def test_a_long_refusal_is_found() -> None:
+    """What a peer sent is not said back at length."""
+    judge = examined(lambda data: attempt(Refused, _refuse, data) is not None, b"d" * 1000)
+    assert judge == "a refusal's words are few"
+
+
+def test_memory_and_time_are_found() -> None:
+    """A length that is believed, and a loop over it."""
+    assert examined(lambda data: bool([0] * 1_000_000), traced=True) == "an input takes little memory"
+    assert examined(lambda data: sum(range(40_000_000)) > 0) == "an input takes little time"
+
+
+def test_a_planted_second_spelling_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that does not encode again what it has read takes wider integers: the target says so."""
+    read = codec.msgspec.msgpack.Decoder(envelope.Frame).decode
+    monkeypatch.setattr(peers, "open_frame", read)
+    monkeypatch.setattr(peers, "decode", lambda data, kind, bytes_max: read(data))
+    frame = peers.seeds_of_frames()[1]
+    assert examined(peers.check_frame, frame) == ""
+    wider = frame[:1] + b"\xcc" + frame[1:]
+    assert examined(peers.check_frame, wider) == "one spelling"
+
+
+def test_a_planted_key_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a table of kinds that is asked without looking."""
+    table = {1: b""}
+    monkeypatch.setattr(clients.cm, "open_auth", lambda data: table[data[0]])
+    assert examined(clients.check_request, b"\x02") == "nothing but refusals is raised"
+
+
+def test_a_planted_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verifier that stands alone takes an envelope of any cluster."""
+    other = clients.verify_receipt.open_entry
+    body, _ = codec.unpack(clients.seeds_of_envelopes()[0], 10_000)
+    monkeypatch.setattr(clients.verify_receipt, "_ed25519", lambda *of: True)
+    forged = codec.encode((body, bytes(64)))
+    assert other is clients.verify_receipt.open_entry
+    assert examined(clients.check_envelope, forged) == "two readers agree"
+
+
+def test_holds_says_what_does_not() -> None:
+    """By the name of the property."""
+    with pytest.raises(Broken, match="one spelling: of a frame"):
+        holds(False, "one spelling", "of a frame")
