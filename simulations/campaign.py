@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
+from simulations.minimise import Less, minimise, reduced
 from simulations.simulation import Outcome, play
-from simulations.swarm import SIZES, draw
+from simulations.swarm import SIZES, Plan, draw
 from simulations.work import Done, Finding
 from simulations.world import Violation
 
@@ -18,6 +19,7 @@ FAILURES_MAX = 10
 """A campaign stops after so many failing seeds: they have one cause more often than not."""
 
 STORY_LINES = 80
+NOTHING_LESS = Less()
 
 
 def outcomes(seeds: Iterable[int], sizes: tuple[int, ...] = SIZES, *, twice: bool = False) -> list[Outcome]:
@@ -47,11 +49,12 @@ def _all(seeds: range, sizes: tuple[int, ...], jobs: int, twice: bool) -> Iterat
             yield from done
 
 
-def report(seed: int, sizes: tuple[int, ...], lines: int = STORY_LINES) -> str:
-    """What happened in a seed, played again with open eyes."""
-    plan = draw(seed, sizes)
+def report(seed: int, sizes: tuple[int, ...], lines: int = STORY_LINES, less: Less = NOTHING_LESS) -> str:
+    """What happened in a seed, or in what is left of it, played again with open eyes. Raises BadWord."""
+    plan = reduced(draw(seed, sizes), less)
     outcome = play(plan, remember=lines)
-    said = "nothing was violated" if outcome.violation is None else f"VIOLATED {outcome.violation}"
+    violation = outcome.violation or idle(outcome)
+    said = "nothing was violated" if violation is None else f"VIOLATED {violation}"
     return "\n".join([f"seed {seed}: {plan}", *outcome.story, f"seed {seed}: {said} (trace {outcome.trace})"])
 
 
@@ -117,6 +120,17 @@ class Swarm:
             "deliveries": sum(one.delivered for one in played),
         }
         return Done(len(played), counts, tuple(findings))
+
+    def smaller(self, finding: Finding) -> Finding:
+        """The seed with fewer faults and liars, fewer envelopes, in less time (minimise.py)."""
+
+        def fails(plan: Plan) -> bool:
+            outcome = play(plan)
+            violation = outcome.violation or idle(outcome)
+            return violation is not None and violation.name == finding.judge
+
+        less = minimise(draw(finding.unit), fails)
+        return replace(finding, replay=f"python -m simulations replay {finding.unit} {less.words()}".strip())
 
 
 SWARM = Swarm()

@@ -6,6 +6,7 @@
         [--real]                  by real processes: daemons, TLS, disks and clients (theatre/)
     run --all --real              all of them so, one after the other
     replay SEED [--n 4,7]         one seed of the swarm, told as it happens
+        [--without PARTS] [--at-most FAULT=N] [--transactions N] [--ms N]   and less of it (minimise.py)
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
     campaign SET [--slice A..B]   a set of any length, in tasks; goes on where it was interrupted (nights/)
@@ -29,6 +30,7 @@ from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
 from simulations.campaign import campaign, report
 from simulations.catalogue import find, names, played
+from simulations.minimise import BadWord, Less
 from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
@@ -65,7 +67,12 @@ def _obey(options: argparse.Namespace) -> int:
         case "run":
             return run(options.scenario, quiet=options.quiet, report_to=options.report)
         case "replay":
-            story = report(options.seed, options.n, LINES_MAX)
+            less = Less(options.without, options.at_most, options.transactions, options.ms)
+            try:
+                story = report(options.seed, options.n, LINES_MAX, less)
+            except BadWord as bad:
+                print(f"error: {bad}", file=sys.stderr)
+                return 2
             print(story)
             return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
         case "campaign":
@@ -103,8 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--quiet", action="store_true", help="say only how it ended")
     one.add_argument("--report", type=Path, metavar="PAGE.html", help="write a page with a space-time diagram")
     one.add_argument("--real", action="store_true", help="by real processes (of a scenario file; no --report)")
-    replay = commands.add_parser("replay", help="play one seed of the swarm and tell it")
+    replay = commands.add_parser(
+        "replay",
+        help="play one seed of the swarm and tell it",
+        epilog="example: python -m simulations replay 5 --without 'crash,n3:flooder' --at-most storm=1 --ms 900",
+    )
     replay.add_argument("seed", type=int, metavar="SEED")
+    replay.add_argument("--without", type=_words, default=(), metavar="PARTS", help="faults, liars and weather to omit")
+    replay.add_argument("--at-most", type=_fewer, default=(), metavar="FAULT=N", help="let a fault happen less often")
+    replay.add_argument("--transactions", type=_count, metavar="N", help="fewer envelopes while the world is unkind")
+    replay.add_argument("--ms", type=_count, metavar="N", help="a shorter unkind part")
     swarm = commands.add_parser("swarm", help="play many seeds")
     swarm.add_argument(
         "--seeds", type=_seeds, default=range(200), metavar="A..B", help="both included (default 0..199)"
@@ -160,6 +175,17 @@ def _seeds(text: str) -> range:
     if not seeds or seeds[0] < 0:
         raise argparse.ArgumentTypeError(f"{text!r} holds no seeds: write the lower one first")
     return seeds
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _fewer(text: str) -> tuple[tuple[str, int], ...]:
+    pairs = [word.partition("=") for word in _words(text)]
+    if not all(name and count.isdecimal() for name, _, count in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form crash=1,storm=2")
+    return tuple((name, int(count)) for name, _, count in pairs)
 
 
 def _count(text: str) -> int:
