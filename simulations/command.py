@@ -13,6 +13,8 @@
     guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
+    crashpoints [--units A..B]    every write of short worlds, crashed in every way, and again in the recovery
+        [--unit N | --list]       one of them, told; or only what there is
     growth [--write FILE]         messages, bytes and signatures of a block and a view change as n grows
 
 Exit code 1 where a property was violated.
@@ -24,7 +26,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from simulations import coverage, growth, guarantees
+from simulations import coverage, crashpoints, growth, guarantees
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
@@ -87,6 +89,8 @@ def _obey(options: argparse.Namespace) -> int:
             return coverage.run(options.write, strict=options.strict)
         case "growth":
             return growth.run(options.n, options.write)
+        case "crashpoints":
+            return crashpoints.run(options.units, options.unit, only_list=options.list)
         case "bench":
             return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
@@ -150,6 +154,17 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--seconds", type=int, default=60, help="simulated seconds of each steady run (default 60)")
     speed.add_argument("--runs", type=int, default=5, help="steady runs, of which the best counts (default 5)")
     speed.add_argument("--strict", action="store_true", help="exit code 1 where a target is missed")
+    crashes = commands.add_parser(
+        "crashpoints",
+        help="every write of short worlds, crashed in every way",
+        description="Crashes one member at every write of short worlds, in every way that a disk allows, and again at "
+        "every write of its recovery (simulations/crashpoints). All of it is most of an hour of one core.",
+        epilog="example: python -m simulations crashpoints --units 0..99",
+    )
+    part = crashes.add_mutually_exclusive_group()
+    part.add_argument("--units", type=_seeds, metavar="A..B", help="these first crashes only (default: all)")
+    part.add_argument("--unit", type=int, metavar="N", help="play one, and tell what was violated, or the crash alone")
+    part.add_argument("--list", action="store_true", help="count what there is and play nothing")
     larger = commands.add_parser("growth", help="what a block and a view change cost as the cluster grows")
     larger.add_argument("--write", type=_writable, metavar="FILE.md", help="write the tables instead of printing them")
     larger.add_argument("--n", type=_sizes, default=growth.SIZES, metavar="4,7,31", help="cluster sizes")

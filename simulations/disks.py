@@ -26,7 +26,7 @@ from bftnode.replica.events import Executed, ExecutedTransaction
 from bftnode.replica.recovery import Recovered
 from simulations.damage import Damaged, Place, Seals, bytes_of, flipped, torn, with_bytes
 
-__all__ = ["Committed", "Damaged", "Disk", "Image", "MapState"]
+__all__ = ["Committed", "Damaged", "Disk", "Image", "MapState", "Mark"]
 
 
 class MapState:
@@ -65,6 +65,16 @@ class _Before(NamedTuple):
     state: dict[bytes, bytes | None]
     digest: bytes
     frontier: Frontier
+
+
+class Mark(NamedTuple):
+    """How much was left behind at a moment: journal and block effects, and executed blocks."""
+
+    effects: int
+    blocks: int
+
+
+NOTHING = Mark(0, 0)
 
 
 class Image(NamedTuple):
@@ -123,9 +133,20 @@ class Disk:
         """Whether everything is durable."""
         return not self._behind and not self._ahead
 
+    @property
+    def written(self) -> int:
+        """Height of the last block that was executed and is durable."""
+        return self.log[-1 - len(self._ahead)][0].seq
+
     def durable(self, block: bytes, seq: int) -> bool:
         """Whether this block would be found after a crash, or its height is decided in the log as it is written."""
-        return block in self.stored or seq <= self.log[-1 - len(self._ahead)][0].seq
+        return block in self.stored or seq <= self.written
+
+    def waiting(self) -> list[str]:
+        """What the next write writes: names of journal records, and "store", "drop", "checkpoint" and "append"."""
+        words = {StoreBlock: "store", DropBlocks: "drop", KeepCheckpoint: "checkpoint"}
+        names = [effect.name if isinstance(effect, Persist) else words[type(effect)] for effect in self._behind]
+        return names + ["append"] * len(self._ahead)
 
     # ---- the durable write
 
@@ -170,15 +191,20 @@ class Disk:
             self._torn_apart(self._tear)
         self._behind, self._ahead = [], []
 
-    def lose(self) -> None:
-        """A crash: what was not written is gone."""
-        self._behind = []
+    def mark(self) -> Mark:
+        """How much is left behind now."""
+        return Mark(len(self._behind), len(self._ahead))
+
+    def lose(self, since: Mark = NOTHING) -> None:
+        """A crash: what was not written is gone; of what waits, what was left behind since then (the rest a write that
+        came earlier may have taken)."""
+        del self._behind[since.effects :]
         self.torn = False
-        for before in reversed(self._ahead):
+        for before in reversed(self._ahead[since.blocks :]):
             self.log.pop()
             self._state.apply(before.state)
             self._digest, self._frontier = before.digest, before.frontier
-        self._ahead = []
+        del self._ahead[since.blocks :]
 
     def _execute(self, effect: AppendBlock) -> Committed:
         block, head = effect.block, self.log[-1][0]
