@@ -5,6 +5,7 @@ from bftnode.protocol.certificates import Certificate, Vote
 from bftnode.protocol.envelope import open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.messages import (
+    BODY_OF,
     BlockAnswer,
     Checkpoint,
     Cosignature,
@@ -60,7 +61,7 @@ def in_words(raw: bytes) -> str:
 
 
 def _name(kind: int) -> str:
-    return Kind(kind).name
+    return Kind(kind).name if kind in BODY_OF else f"kind {kind}"
 
 
 def _said(body: object) -> str:
