@@ -37,17 +37,13 @@ from simulations.bench import bench, reached, table
 from simulations.campaign import campaign, report
 from simulations.catalogue import find, names, played
 from simulations.minimise import BadWord, Less
-from simulations.mutation import work as mutation
-from simulations.mutation.play import draw as draw_mutation
+from simulations.mutation import command as mutation
 from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
 
 LINES_MAX = 1_000_000
-
-COUNT_MAX = 20
-"""Faults and envelopes of a small world: with more it is not small."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,11 +96,8 @@ def _obey(options: argparse.Namespace) -> int:
             return growth.run(options.n, options.write)
         case "crashpoints":
             return crashpoints.run(options.units, options.unit, only_list=options.list)
-        case "mutate" if options.seed is not None:
-            chosen = {"network": options.network, "process": options.process, "transactions": options.transactions}
-            return mutation.tell(draw_mutation(options.seed, **chosen))
         case "mutate":
-            return 1 if mutation.campaign(options.seeds, matrix=options.matrix, write=options.write) else 0
+            return mutation.obey(options)
         case "bench":
             return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
@@ -179,24 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("--units", type=_seeds, metavar="A..B", help="these first crashes only (default: all)")
     part.add_argument("--unit", type=int, metavar="N", help="play one, and tell what was violated, or the crash alone")
     part.add_argument("--list", action="store_true", help="count what there is and play nothing")
-    changed = commands.add_parser(
-        "mutate",
-        help="change a liar's messages field by field",
-        epilog="example: python -m simulations mutate --seeds 0..499",
-    )
-    which_seeds = changed.add_mutually_exclusive_group()
-    which_seeds.add_argument("--seed", type=int, metavar="N", help="play one and tell it")
-    which_seeds.add_argument(
-        "--seeds", type=_seeds, default=range(500), metavar="A..B", help="both included (default 0..499)"
-    )
-    for name, what in (
-        ("network", "rounds that lose messages"),
-        ("process", "rounds in which the liar's are changed"),
-        ("transactions", "envelopes of correct clients"),
-    ):
-        changed.add_argument(f"--{name}", type=_count, metavar="K", help=f"with --seed: so many {what}")
-    changed.add_argument("--matrix", action="store_true", help="print the matrix; exit code 1 while a cell is empty")
-    changed.add_argument("--write", type=_writable, metavar="FILE.md", help="with --matrix: write it instead")
+    mutation.add_to(commands, _seeds, _writable)
     larger = commands.add_parser("growth", help="what a block and a view change cost as the cluster grows")
     larger.add_argument("--write", type=_writable, metavar="FILE.md", help="write the tables instead of printing them")
     larger.add_argument("--n", type=_sizes, default=growth.SIZES, metavar="4,7,31", help="cluster sizes")
@@ -211,12 +187,6 @@ def _writable(text: str) -> Path:
     if not path.parent.is_dir() or path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: name a file in a directory that exists")
     return path
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) > COUNT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {COUNT_MAX}")
-    return int(text)
 
 
 def _seeds(text: str) -> range:
