@@ -21,7 +21,7 @@ FLOORS: dict[str, float] = {
     "cli": 4,
 }
 # The third party that a room may use; msgspec.Meta wherever a room declares Wire structs of its own. The roof
-# delegates, so it is free; simulations use none.
+# delegates, so it is free; in the simulations it is for reading off the structs what a message is made of (mutation/).
 GUESTS: dict[str, set[str]] = {
     "protocol": {"msgpack", "msgspec", "nacl", "cryptography"},
     "replica": {"msgspec"},
@@ -33,7 +33,7 @@ GUESTS: dict[str, set[str]] = {
     "client": {"trio", "msgspec"},
     "web": {"trio", "h11"},
     "node": {"trio", "structlog", "msgspec", "cryptography", "nacl"},
-    "simulations": set(),
+    "simulations": {"msgspec"},
     "theatre": {"trio", "msgspec", "lmdb"},
     "comparison": {"trio", "cryptography", "nacl", "lmdb"},
     "nights": {"distributed", "atheris", "coverage", "msgpack", "msgspec"},
