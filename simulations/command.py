@@ -10,6 +10,9 @@
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
     campaign SET [--slice A..B]   a set of any length, in tasks; goes on where it was interrupted (nights/)
+    twins [--first A --last B]    all worlds of a member at two places, over three views; or a slice of them
+        [--jobs J] [--late] [--held]
+        [--unit N]                one of them, told as it happens
     guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
@@ -42,6 +45,7 @@ from simulations.report import Recorder, page
 from simulations.script import BadScript
 from simulations.swarm import FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
+from simulations.worlds import command as worlds
 
 LINES_MAX = 1_000_000
 
@@ -88,6 +92,8 @@ def _obey(options: argparse.Namespace) -> int:
 
             asked = range(options.units) if options.units is not None else options.slice
             return play_set(options.set, asked, options.jobs, options.engine, options.ledger)
+        case "twins":
+            return worlds.obey(options)
         case "guarantees":
             return guarantees.run(options.n, options.write)
         case "coverage":
@@ -151,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     long.add_argument(
         "--ledger", type=_writable, default=Path(".nights.sqlite"), metavar="FILE", help="default .nights.sqlite"
     )
+    worlds.add_to(commands)
     promises = commands.add_parser("guarantees", help="coalitions of every size against every promise")
     promises.add_argument("--write", type=_writable, metavar="FILE.md", help="write the table instead of printing it")
     promises.add_argument("--n", type=_sizes, default=guarantees.SIZES, metavar="4,7,10", help="cluster sizes")
