@@ -54,8 +54,12 @@ def report(seed: int, sizes: tuple[int, ...], lines: int = STORY_LINES, less: Le
     plan = reduced(draw(seed, sizes), less)
     outcome = play(plan, remember=lines)
     violation = outcome.violation or idle(outcome)
-    said = "nothing was violated" if violation is None else f"VIOLATED {violation}"
-    return "\n".join([f"seed {seed}: {plan}", *outcome.story, f"seed {seed}: {said} (trace {outcome.trace})"])
+    last = f"seed {seed}: nothing was violated (trace {outcome.trace})"
+    if violation is not None:
+        drawn = () if sizes == SIZES else ("--n", ",".join(map(str, sizes)))
+        words = " ".join(filter(None, (str(seed), *drawn, less.words())))
+        last = f"again: python -m simulations replay {words}\nseed {seed}: VIOLATED {violation} (trace {outcome.trace})"
+    return "\n".join([f"seed {seed}: {plan}", *outcome.story, last])
 
 
 def idle(outcome: Outcome) -> Violation | None:
