@@ -1,178 +1,92 @@
-"""An exam for the simulator's tests: `./scripts/exam [--only NAME] [--limit SECONDS] [--write docs/exam.md]`.
+"""An exam for the tests of the core: `./scripts/exam [--only NAME] [--slice 1/6] [--write docs/exam.md]`.
 
-Each bug of bugs.toml is one changed line of the core. It is planted alone, in a copy of the checkout, and there the
-documented command runs (`./scripts/test` with EXAMINED and -x: first worlds, then conversations). The bug is caught
-when that command fails; the table says after how many seconds and who spoke. An unchanged copy is examined first: it
-has to pass, or every "caught" would mean nothing.
+Each patch of bugs.toml and harmless.toml is planted alone in a copy of the checkout, and there the documented command
+hunts. A bug has to be found, and found again by what was printed; what is harmless must not alarm, nor the core as it
+is, which is played first, or every "found" would mean nothing. Answers are kept (answers.json), so an exam can be
+interrupted and goes on where it was; `--again` asks anew.
 """
 
 import argparse
-import os
-import re
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
-BUGS = Path(__file__).with_name("bugs.toml")
-COPIED = ("bftnode", "simulations", "tests", "docs", "scripts", "configs", "pyproject.toml", "README.md")
-EXAMINED = ("tests/simulation", "tests/replica", "tests/protocol", "tests/apps")
-COMMAND = ("-m", "pytest", *EXAMINED, "-x", "-q", "-p", "no:cacheprovider")
-
-LIMIT_S = 600
-"""A run that has not failed by then has not caught the bug; it is ended."""
-
-_VIOLATION = re.compile(r"Violation(?:: )?\(?'?([a-z-]+)'?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})")
-_FAILED = re.compile(r"^FAILED (\S+)|^ERROR (\S+)", re.MULTILINE)
+from tests.exam import answers as book
+from tests.exam.hunting import LIMIT_S, Broken, hunt
+from tests.exam.planting import BadPatch, Patch, patches
 
 
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """One line of the core, changed."""
-
-    name: str
-    topic: str
-    file: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the tests said to a copy."""
-
-    failed: bool
-    seconds: float
-    test: str
-    judge: str
-
-
-class BadBug(Exception):
-    """The line that a bug changes is not there, or not only once."""
-
-
-def bugs() -> list[Bug]:
-    """All of bugs.toml, in its order."""
-    return [Bug(**item) for item in tomllib.loads(BUGS.read_text(encoding="utf-8"))["bug"]]
-
-
-def planted(source: str, bug: Bug) -> str:
-    """`source` with the bug in it. Raises BadBug."""
-    if source.count(bug.old) != 1:
-        raise BadBug(f"{bug.name}: its line stands {source.count(bug.old)} times in {bug.file}; mend bugs.toml")
-    return source.replace(bug.old, bug.new)
-
-
-def examine(bug: Bug | None, limit_s: float) -> Answer:
-    """Run the command in a copy of the checkout, with the bug in it if there is one. Raises BadBug."""
-    with tempfile.TemporaryDirectory(prefix="bftnode-exam-") as folder:
-        copy = Path(folder)
-        for name in COPIED:
-            source = CHECKOUT / name
-            if source.is_dir():
-                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, copy / name)
-        if bug is not None:
-            file = copy / bug.file
-            file.write_text(planted(file.read_text(encoding="utf-8"), bug), encoding="utf-8")
-        began = time.monotonic()
-        # A session of its own, so that the workers of a swarm end with it.
-        process = subprocess.Popen(
-            [sys.executable, *COMMAND],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            said, _ = process.communicate(timeout=limit_s)
-            failed = process.returncode != 0
-        except subprocess.TimeoutExpired:
-            failed, said = False, ""
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-        return Answer(failed, time.monotonic() - began, *_who_spoke(said))
-
-
-def _who_spoke(said: str) -> tuple[str, str]:
-    """(the test that failed, the judge and what it said)."""
-    test = _FAILED.search(said)
-    violation = _VIOLATION.search(said)
-    if violation is not None:
-        name, detail = (violation[1], violation[2]) if violation[1] else (violation[3], violation[4])
-        judge = f"{name}: {detail.strip()}"
-    else:
-        raised = re.findall(r"^E +(\S.{0,90})", said, re.MULTILINE)
-        judge = raised[-1] if raised else ""
-    return (test[1] or test[2]) if test else "", judge
-
-
-def table(answers: list[tuple[Bug, Answer]]) -> str:
-    """Markdown."""
-    lines = ["| bug | topic | caught after | by | judge |", "|---|---|---|---|---|"]
-    for bug, answer in answers:
-        after = f"{answer.seconds:.0f} s" if answer.failed else f"**not in {answer.seconds:.0f} s**"
-        test = answer.test.rsplit("/", 1)[-1].replace("|", "/")
-        judge = answer.judge.replace("|", "/")
-        lines.append(f"| {bug.name} | {bug.topic} | {after} | {test} | {judge} |")
-    return "\n".join(lines)
+def part(text: str) -> tuple[int, int]:
+    """1/6: the first of six slices. Raises argparse.ArgumentTypeError."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 0 < int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1/6")
+    return int(number), int(count)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="./scripts/exam", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="NAME", action="append", help="this bug (may be repeated)")
-    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=f"default {LIMIT_S}")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table, with how it came about")
-    arguments = parser.parse_args()
-    if arguments.write is not None and not arguments.write.parent.is_dir():
-        print(f"error: {arguments.write} cannot be written: {arguments.write.parent} is no directory", file=sys.stderr)
-        return 2
-    chosen = [bug for bug in bugs() if not arguments.only or bug.name in arguments.only]
-    unknown = set(arguments.only or ()) - {bug.name for bug in chosen}
-    if unknown or not chosen:
-        print(f"error: no bug is called {', '.join(sorted(unknown))}; see {BUGS}", file=sys.stderr)
-        return 2
-    try:
-        print("the core as it is ...", file=sys.stderr, flush=True)
-        sound = examine(None, arguments.limit)
-        if sound.failed or sound.seconds >= arguments.limit:
-            print(f"error: without any bug the tests fail: {sound.test} {sound.judge}", file=sys.stderr)
-            return 1
-        print(f"  passes in {sound.seconds:.0f} s", file=sys.stderr, flush=True)
-        answers = []
-        for number, bug in enumerate(chosen, 1):
-            answer = examine(bug, arguments.limit)
-            answers.append((bug, answer))
-            verdict = f"caught: {answer.judge}" if answer.failed else "NOT CAUGHT"
-            print(
-                f"  {number}/{len(chosen)} {bug.name}: {answer.seconds:.0f} s, {verdict}", file=sys.stderr, flush=True
-            )
-    except BadBug as bad:
-        print(f"error: {bad}", file=sys.stderr)
-        return 2
-    caught = sum(answer.failed for _, answer in answers)
-    summary = (
-        f"{caught} of {len(answers)} bugs caught by `./scripts/test {' '.join(EXAMINED)} -x`, "
-        f"which passes in {sound.seconds:.0f} s without any."
+    parser = argparse.ArgumentParser(
+        prog="./scripts/exam", description=__doc__.splitlines()[0], epilog="example: ./scripts/exam --slice 1/6"
     )
-    print(table(answers))
-    print(summary)
-    if arguments.write is not None:
-        text = f"# The exam\n\n{summary} Written by `./scripts/exam --write`.\n\n{table(answers)}\n"
-        arguments.write.write_text(text, encoding="utf-8")
-    return 0 if caught == len(answers) else 1
+    parser.add_argument("--only", metavar="NAME", action="append", help="this patch (may be repeated)")
+    parser.add_argument("--slice", type=part, default=(1, 1), metavar="K/M", help="every M-th patch, from the K-th on")
+    parser.add_argument("--again", action="store_true", help="also those that have an answer")
+    parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help=f"a hunt's (default {LIMIT_S})")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no further hunt after so long")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table of all answers")
+    options = parser.parse_args()
+    if options.write is not None and not options.write.parent.is_dir():
+        print(f"error: {options.write} cannot be written: {options.write.parent} is no directory", file=sys.stderr)
+        return 2
+    everything = patches()
+    unknown = set(options.only or ()) - {patch.name for patch in everything}
+    if unknown:
+        print(f"error: no patch is called {', '.join(sorted(unknown))}; see tests/exam/*.toml", file=sys.stderr)
+        return 2
+    number, count = options.slice
+    chosen = [patch for patch in everything if not options.only or patch.name in options.only][number - 1 :: count]
+    try:
+        bad = _play(chosen, options.limit, options.minutes, again=options.again)
+    except BadPatch as bad_patch:
+        print(f"error: {bad_patch}", file=sys.stderr)
+        return 2
+    except Broken as broken:
+        print(f"error: the hunt ended in a way of its own:\n{broken}", file=sys.stderr)
+        return 2
+    answers = book.load()
+    print(book.summary(everything, answers))
+    if options.write is not None:
+        options.write.write_text(book.page(everything, answers), encoding="utf-8")
+    return 1 if bad else 0
+
+
+def _play(chosen: list[Patch], limit_s: float, minutes: float | None, *, again: bool) -> int:
+    """How many of the chosen fall short, those that have an answer included."""
+    began, answers, bad = time.monotonic(), book.load(), 0
+    todo = chosen if again else book.open_patches(chosen, answers)
+    if todo and (again or book.SOUND not in answers or not answers[book.SOUND].whole):
+        print("the core as it is ...", file=sys.stderr, flush=True)
+        answers[book.SOUND] = hunt(None, limit_s)
+        book.save(answers)
+    if (sound := answers.get(book.SOUND)) and (sound.found or not sound.whole):
+        said = f"finds something: {sound.test} {sound.judge}" if sound.found else "does not end within the limit"
+        print(f"without any patch the hunt {said}", file=sys.stderr)
+        bad += 1
+    for place, patch in enumerate(todo, 1):
+        if minutes is not None and time.monotonic() - began > 60 * minutes:
+            break
+        answer = hunt(patch, limit_s)
+        answers = {**book.load(), patch.name: answer}
+        book.save(answers)
+        said = f"{answer.cpu_s:.1f} s of CPU, {answer.judge}" if answer.found else "nothing found"
+        short = book.wrong(patch, answer)
+        print(
+            f"  {place}/{len(todo)} {patch.name}: {answer.seconds:.1f} s, {said}{f' ({short})' if short else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
+    known = [patch for patch in chosen if patch.name in answers and answers[patch.name].patch == patch.digest]
+    return bad + sum(bool(book.wrong(patch, answers[patch.name])) for patch in known)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,95 @@
-"""The exam's own parts: every bug can still be planted, and what the tests say is read aright."""
+"""The exam's own parts: every patch can still be planted, and what the hunt says is read aright."""
 
 import ast
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.exam.__main__ import CHECKOUT, Answer, BadBug, Bug, _who_spoke, bugs, planted, table
+from tests.exam import answers as book
+from tests.exam.hunting import Answer, judge_of
+from tests.exam.planting import CHECKOUT, TOPICS, BadPatch, Patch, patches, planted
+
+BUGS = [patch for patch in patches() if not patch.harmless]
+HARMLESS = [patch for patch in patches() if patch.harmless]
 
 
-@pytest.mark.parametrize("bug", bugs(), ids=lambda bug: bug.name)
-def test_every_bug_can_be_planted(bug: Bug) -> None:
+@cache
+def as_it_is(file: str) -> tuple[str, str]:
+    """A file of the core, and what Python reads in it."""
+    source = Path(CHECKOUT, file).read_text(encoding="utf-8")
+    return source, ast.dump(ast.parse(source))
+
+
+@pytest.mark.parametrize("patch", patches(), ids=lambda patch: patch.name)
+def test_every_patch_can_be_planted(patch: Patch) -> None:
     """Its line stands once, and what comes of it is still Python, and something else."""
-    source = Path(CHECKOUT, bug.file).read_text(encoding="utf-8")
-    changed = planted(source, bug)
-    assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+    source, read = as_it_is(patch.file)
+    assert ast.dump(ast.parse(planted(source, patch))) != read
 
 
 def test_names_are_different_and_topics_are_wide() -> None:
-    """At least twenty bugs, each with a name of its own, over all the topics that an examiner would ask about."""
-    names = [bug.name for bug in bugs()]
-    assert len(names) == len(set(names)) >= 20
-    assert {
-        "votes",
-        "quorums",
-        "view change",
-        "persistence",
-        "watermarks",
-        "dedupe",
-        "timers",
-        "certificates",
-        "replay windows",
-    } <= {bug.topic for bug in bugs()}
+    """Sixty bugs and ten harmless changes at least, each with a name of its own, and a bug of every topic."""
+    names = Counter(patch.name for patch in patches())
+    assert names.most_common(1)[0][1] == 1
+    assert len(BUGS) >= 60
+    assert len(HARMLESS) >= 10
+    assert {patch.topic for patch in BUGS} == TOPICS
 
 
 def test_a_line_that_is_gone_is_said_so() -> None:
-    """A bug whose line is not there any more must not pass as one that nobody caught."""
-    with pytest.raises(BadBug, match="0 times"):
-        planted("x = 1", Bug("gone", "votes", "file.py", "y = 2", "y = 3"))
+    """A patch whose line is not there any more must not pass as one that nobody found."""
+    with pytest.raises(BadPatch, match="0 times"):
+        planted("x = 1", Patch("gone", "votes", "file.py", "y = 2", "y = 3"))
 
 
-def test_who_spoke() -> None:
-    """The judge's name where one spoke, else what was raised last."""
-    said = "E   simulations.world.Violation: ('agreement', 'n1 commits another block')\nFAILED tests/x.py::test_y - Vio"
-    test, judge = _who_spoke(said)
-    assert test == "tests/x.py::test_y"
-    assert judge.startswith("agreement: ")
-    shown = "E   +  where Violation('view-monotone', 'n2 goes back') = Outcome(...)\nFAILED tests/x.py::test_y"
-    assert _who_spoke(shown)[1].startswith("view-monotone: 'n2 goes back'")
-    assert _who_spoke("E   assert 1 == 2\nFAILED tests/x.py::test_z") == ("tests/x.py::test_z", "assert 1 == 2")
+@pytest.mark.parametrize(
+    ("said", "judge"),
+    [
+        ("E   simulations.world.Violation: agreement: n1 commits another block", "agreement: n1 commits another block"),
+        ("E   +  where Violation('view-monotone', 'n2 goes back') = Outcome(...)", "view-monotone: n2 goes back"),
+        ("E     seed 3: VIOLATED durable: n3 may forget (trace 5f)", "durable: n3 may forget"),
+        ("power-cut: VIOLATED durable: n3 may forget", "durable: n3 may forget"),
+        ("E   assert 1 == 2\nE    +  where 1 = <x at 0x7f62>", "+  where 1 = <x at 0x>"),
+        ("3 passed", ""),
+    ],
+)
+def test_who_spoke(said: str, judge: str) -> None:
+    """The same words for the same violation, whoever tells it; else what was raised last."""
+    assert judge_of(said) == judge
 
 
-def test_what_was_not_caught_stands_out() -> None:
-    """The table does not hide it."""
-    bug = Bug("name", "votes", "file.py", "a", "b")
-    assert "**not in 600 s**" in table([(bug, Answer(False, 600.2, "", ""))])
-    assert "caught after" in table([])
-    assert "| 12 s |" in table([(bug, Answer(True, 12.4, "tests/a.py::test", "order"))])
+def answer(
+    patch: Patch, *, found: bool = True, cpu_s: float = 3.0, replayed: bool = True, whole: bool = True
+) -> Answer:
+    judge = ("worlds", "tests/a.py::test", "order: x") if found else ("", "", "")
+    return Answer(patch.digest, found, 12.3, cpu_s, 1.0, *judge, again="", replayed=replayed, whole=whole)
+
+
+def test_what_falls_short_stands_out() -> None:
+    """The table hides neither a bug that was not found, nor an alarm, nor what was not played."""
+    bug, other, calm = BUGS[0], BUGS[1], HARMLESS[0]
+    assert book.wrong(bug, answer(bug)) == ""
+    assert book.wrong(bug, answer(bug, found=False)) == "not found"
+    assert book.wrong(bug, answer(bug, cpu_s=61.0)) == "found after more than 60 s of CPU"
+    assert book.wrong(bug, answer(bug, replayed=False)) == "not the same again"
+    assert book.wrong(calm, answer(calm, found=False)) == ""
+    assert book.wrong(calm, answer(calm)) == "a false alarm"
+    assert book.wrong(calm, answer(calm, found=False, whole=False)) == "ended by the limit"
+    known = {bug.name: answer(bug, found=False), calm.name: answer(calm)}
+    told = book.page([bug, other, calm], known)
+    assert f"| {bug.name} | {bug.topic} | **not in 12** |" in told
+    assert "**tests/a.py::test: order: x**" in told
+    assert other.name not in told
+    assert "1 patches are not played yet." in told
+    assert "1 bugs played, 0 found" in told
+    assert "1 alarms" in told
+
+
+def test_an_answer_to_another_patch_is_none() -> None:
+    """Who changes a bug plays it again."""
+    bug = BUGS[0]
+    assert book.open_patches([bug], {}) == [bug]
+    assert book.open_patches([bug], {bug.name: answer(bug)}) == []
+    assert book.open_patches([bug], {bug.name: answer(BUGS[1])}) == [bug]

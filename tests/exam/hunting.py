@@ -1,0 +1,112 @@
+"""The documented command, `./scripts/hunt`, in a copy, and whether what it found is found again by what it printed."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.exam.planting import Patch, plant
+
+LIMIT_S = 600
+"""A hunt that has found nothing by then is ended, and so is one that is played again."""
+
+_VIOLATION = re.compile(
+    r"^E .*?Violation(?:: )?\(?['\"]?([a-z-]+)['\"]?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})", re.MULTILINE
+)
+_RAISED = re.compile(r"^E +(\S.{0,90})", re.MULTILINE)
+_FOUND = re.compile(
+    r"^Found after ([\d.]+) s by (\w+): (.*)\nagain: (.*)\nCPU: worlds ([\d.]+) s, \w+ ([\d.]+) s", re.M
+)
+_NOTHING = re.compile(r"^Nothing found in ([\d.]+) s.*CPU: worlds ([\d.]+) s, \w+ ([\d.]+) s", re.MULTILINE)
+_OURS = {
+    "./scripts/simulate": ("-m", "simulations"),
+    "./scripts/test": ("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the hunt made of a copy."""
+
+    patch: str  # Patch.digest; empty: the core as it is
+    found: bool
+    seconds: float
+    worlds_s: float  # of CPU
+    conversations_s: float  # of CPU
+    by: str = ""  # which half
+    test: str = ""
+    judge: str = ""
+    again: str = ""
+    replayed: bool = False  # `again` showed the same
+    whole: bool = True  # it was not ended by the limit
+
+    @property
+    def cpu_s(self) -> float:
+        """Of the half that found it: so long it takes on a core of its own."""
+        return self.worlds_s if self.by == "worlds" else self.conversations_s
+
+
+class Broken(Exception):
+    """The hunt said something that is none of its endings."""
+
+
+def hunt(patch: Patch | None, limit_s: float = LIMIT_S) -> Answer:
+    """Play the command in a copy, with the patch in it if there is one. Raises BadPatch and Broken."""
+    with tempfile.TemporaryDirectory(prefix="bftnode-exam-") as folder:
+        copy = Path(folder)
+        plant(patch, copy)
+        said = _run(copy, ["scripts/hunt", "--limit", str(limit_s)], 2 * limit_s + 60)
+        digest = "" if patch is None else patch.digest
+        if nothing := _NOTHING.search(said):
+            seconds, worlds, conversations = map(float, nothing.groups())
+            return Answer(digest, False, seconds, worlds, conversations, whole="which was the limit" not in nothing[0])
+        found = _FOUND.search(said)
+        if found is None:
+            raise Broken(said[-2000:])
+        again = found[4]
+        judge = judge_of(said)
+        script, *rest = shlex.split(again)
+        told = _run(copy, [*_OURS[script], *rest], limit_s)
+        same = judge_of(told) == judge
+        return Answer(
+            digest, True, float(found[1]), float(found[5]), float(found[6]), found[2], found[3], judge, again, same
+        )
+
+
+def judge_of(said: str) -> str:
+    """The judge that spoke and what it said, the same by whomever it is told; else what was raised last."""
+    if violation := _VIOLATION.search(said):
+        name, detail = (violation[1], violation[2]) if violation[1] else (violation[3], violation[4])
+        # A test that shows a violation shows its representation; and the trace stands behind it only in a story.
+        detail = re.split(r" \(trace |['\"]\)", detail.strip().strip("'\""))[0]
+        return f"{name}: {detail}"
+    raised = _RAISED.findall(said)
+    return re.sub(r"0x[0-9a-f]+", "0x", raised[-1]) if raised else ""
+
+
+def _run(copy: Path, arguments: list[str], limit_s: float) -> str:
+    """What a command of this copy prints; nothing where it takes too long."""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "BFTNODE_VENV": sys.prefix}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=copy,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        return process.communicate(timeout=limit_s)[0]
+    except subprocess.TimeoutExpired:
+        return ""
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()
