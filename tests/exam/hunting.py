@@ -23,10 +23,8 @@ _FOUND = re.compile(
     r"^Found after ([\d.]+) s by (\w+): (.*)\nagain: (.*)\nCPU: worlds ([\d.]+) s, \w+ ([\d.]+) s", re.M
 )
 _NOTHING = re.compile(r"^Nothing found in ([\d.]+) s.*CPU: worlds ([\d.]+) s, \w+ ([\d.]+) s", re.MULTILINE)
-_OURS = {
-    "./scripts/simulate": ("-m", "simulations"),
-    "./scripts/test": ("-m", "pytest", "-q", "-p", "no:cacheprovider"),
-}
+_OURS = {"python": (), "./scripts/test": ("-m", "pytest", "-q", "-p", "no:cacheprovider")}
+"""How a printed command is played by this Python, which has what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
