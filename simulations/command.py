@@ -43,7 +43,7 @@ from simulations.minimise import BadWord, Less
 from simulations.mutation import command as mutation
 from simulations.report import Recorder, page
 from simulations.script import BadScript
-from simulations.swarm import FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
+from simulations.swarm import FAULTS, LAST_FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
 from simulations.worlds import command as worlds
 
@@ -241,7 +241,8 @@ def list_all() -> int:
     adversaries = [(name, sys.modules[kind.__module__]) for name, kind in BEHAVIOURS.items() if isinstance(kind, type)]
     rows = [(name, module.covers, module.__doc__) for name, module in adversaries]
     _table("Adversaries (the swarm draws and mixes them)", [*rows, (TWINS, covers_of_twins, "Two of one identity.")])
-    print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join((*FAULTS, *LATE_FAULTS, *LATEST_FAULTS)))
+    every_fault = (*FAULTS, *LATE_FAULTS, *LATEST_FAULTS, *LAST_FAULTS)
+    print("\nFaults of the environment (the swarm draws them)\n  " + ", ".join(every_fault))
     return 0
 
 

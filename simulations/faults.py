@@ -27,6 +27,7 @@ class Faults:
         self._twins = twins
         self._random = world.random("faults")
         self._latest = world.random("faults, what came last")
+        self._last = world.random("faults, and the generation after")
         self._images: dict[int, Image] = {}
         self._over = False
         self._mortal = [node for node in nodes if node.member not in plan.liars]
@@ -77,6 +78,8 @@ class Faults:
         for name, count in plan.faults.items():
             for _ in range(count if name in actions else 0):
                 self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, actions[name])
+        for _ in range(plan.faults.get("broken link", 0)):
+            self._world.after(self._last.randint(0, plan.unkind_ms), self._unless_over, self._broken_link)
         twins = [node for node in [*self._nodes, *self._twins] if plan.liars.get(node.member) == (TWINS,)]
         for twin in twins if plan.twins_crash else ():
             self._world.after(dice.randint(0, plan.unkind_ms), self._unless_over, partial(self._twin_down, twin))
@@ -107,6 +110,14 @@ class Faults:
             action()
 
     # ---- what was added later
+
+    def _broken_link(self) -> None:
+        """One's connections to some break, and are made again, at once or not."""
+        dice, places = self._last, self._places()
+        one = dice.choice(places)
+        for other in dice.sample(places, dice.randint(1, len(places))):
+            if other != one:
+                self._network.break_link(one, other, dice.choice((1, 50, 200, 2000)))
 
     def _clog(self) -> None:
         """The links of one place, or between two, deliver nothing for up to five seconds, and then everything."""

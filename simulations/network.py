@@ -51,16 +51,24 @@ class Network:
         self._line_free_ms: dict[tuple[int, str], int] = {}
         self._hear: dict[int, Callable[[int, bytes], None]] = {}
         self._linked: dict[int, Callable[[int], None]] = {}
+        self._unlinked: dict[int, Callable[[int], None]] = {}
+        self._links: dict[tuple[int, int], int] = {}  # two places -> how many links they have had
         self._places_of: dict[int, list[int]] = {}
         self._member_at: dict[int, int] = {}
         self.frames = 0
 
     def settle_at(
-        self, place: int, member: int, hear: Callable[[int, bytes], None], linked: Callable[[int], None]
+        self,
+        place: int,
+        member: int,
+        hear: Callable[[int, bytes], None],
+        linked: Callable[[int], None],
+        unlinked: Callable[[int], None],
     ) -> None:
-        """Somebody lives at `place` as `member`; `hear(sender member, frame)`, `linked(member)`."""
+        """Somebody lives at `place` as `member`; `hear(sender member, frame)`, `linked(member)`, `unlinked(member)`."""
         self._hear[place] = hear
         self._linked[place] = linked
+        self._unlinked[place] = unlinked
         self._member_at[place] = member
         self._places_of.setdefault(member, []).append(place)
 
@@ -137,8 +145,33 @@ class Network:
         if place == other or (place, other) in self.cut or (other, place) in self.cut:
             return
         delay = self._random.randint(self.weather.delay_min_ms, self.weather.delay_max_ms)
+        pair = (min(place, other), max(place, other))
+        self._links[pair] = self._links.get(pair, 0) + 1
         self._world.after(delay, self._linked[place], self._member_at[other])
         self._world.after(delay, self._linked[other], self._member_at[place])
+
+    def unlink(self, place: int) -> None:
+        """A process dies: its system closes its connections, and the others hear of it, unless they are cut off."""
+        for other in self._hear:
+            if place != other and (place, other) not in self.cut:
+                self._end_link(place, other, (other,))
+
+    def break_link(self, place: int, other: int, ms: int) -> None:
+        """The connection between two places breaks, and is made again after `ms`."""
+        self._end_link(place, other, (place, other))
+        self._world.after(ms, self._link, place, other)
+
+    def _end_link(self, place: int, other: int, who: Iterable[int]) -> None:
+        """Of a link that was replaced meanwhile nobody hears that it ended."""
+        pair = (min(place, other), max(place, other))
+        for hears in who:
+            gone = other if hears == place else place
+            delay = self._random.randint(self.weather.delay_min_ms, self.weather.delay_max_ms)
+            self._world.after(delay, self._say_ended, pair, self._links.get(pair, 0), hears, gone)
+
+    def _say_ended(self, pair: tuple[int, int], link: int, hears: int, gone: int) -> None:
+        if self._links.get(pair, 0) == link:
+            self._unlinked[hears](self._member_at[gone])
 
     def cut_between(self, one: Iterable[int], other: Iterable[int], *, both_ways: bool = True) -> None:
         """Nothing passes from a place of `one` to a place of `other` (nor back)."""

@@ -31,7 +31,19 @@ from bftnode.replica.effects import (
     Send,
     StoreBlock,
 )
-from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
+from bftnode.replica.events import (
+    BlockRead,
+    Event,
+    Executed,
+    Linked,
+    Now,
+    Received,
+    RunRead,
+    Stopping,
+    Submitted,
+    Tick,
+    Unlinked,
+)
 from bftnode.replica.position import Timing
 from simulations.disks import Damaged, Disk
 from simulations.judges import Judge
@@ -132,7 +144,7 @@ class Node:
         self._wake_ms: int | None = None
         self._moment = (-1, 0)
         self._ticks = (-1, 0)
-        network.settle_at(self.place, member, self.hear, self.linked)
+        network.settle_at(self.place, member, self.hear, self.linked, self.unlinked)
 
     @property
     def replica(self) -> Replica:
@@ -227,6 +239,7 @@ class Node:
         self._replica = None
         self._wake_ms = None
         self.crash_after_sends = None
+        self.network.unlink(self.place)
 
     def _now(self) -> Now:
         now_ms = self.world.now_ms
@@ -246,6 +259,11 @@ class Node:
         """There is a new link to this member."""
         if self.up:
             self.put(Linked(member))
+
+    def unlinked(self, member: int) -> None:
+        """The link to this member has ended."""
+        if self.up:
+            self.put(Unlinked(member))
 
     def submit(self, *transactions: Transaction) -> None:
         """Clients' envelopes, checked as the daemon checks them."""
@@ -361,7 +379,7 @@ class Node:
                     world.tell(self.name, f"<- client {names}")
             case Tick():
                 world.note(b"tick", place)
-            case Linked() | Executed() | RunRead() | BlockRead() | Stopping():
+            case Linked() | Unlinked() | Executed() | RunRead() | BlockRead() | Stopping():
                 pass
             case _:
                 assert_never(event)

@@ -64,6 +64,7 @@ CONSPIRACY = ("equivocating primary", "vote equivocator", "lying view change")
 FAULTS = ("crash", "crash in write", "crash while speaking", "cut", "one-way cut", "primary cut", "storm", "slow disk")
 LATE_FAULTS = ("stop", "power cut")
 LATEST_FAULTS = ("clog", "narrow line", "full disk", "drift")
+LAST_FAULTS = ("broken link",)
 """Faults of the environment by when they were added: each generation has dice of its own."""
 
 LATEST_BEHAVIOURS = ("fork forger",)
@@ -121,7 +122,10 @@ def draw(seed: int, sizes: tuple[int, ...] = SIZES) -> Plan:
         amnesiacs=amnesiacs,
         unkind_ms=unkind_ms,
         weather=replace(_weather(dice), tail_ms=latest.choice((0, 0, 0, 20, 200))),
-        faults=_faults(dice, unkind_ms) | _late_faults(late, unkind_ms) | _latest_faults(latest, unkind_ms),
+        faults=_faults(dice, unkind_ms)
+        | _late_faults(late, unkind_ms)
+        | _latest_faults(latest, unkind_ms)
+        | _last_faults(seed, unkind_ms),
         twins_crash=latest.random() < 0.5,
         twins_forget=latest.random() < 0.3,
         disks_rot=latest.random() < 0.4,
@@ -214,3 +218,8 @@ def _late_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
 
 def _latest_faults(dice: Random, unkind_ms: int) -> dict[str, int]:
     return {fault: dice.randint(1, 2 + unkind_ms // 4000) for fault in LATEST_FAULTS if dice.random() < 0.3}
+
+
+def _last_faults(seed: int, unkind_ms: int) -> dict[str, int]:
+    dice = Random(f"plan {seed}, faults of the generation after")
+    return {fault: dice.randint(1, 2 + unkind_ms // 2000) for fault in LAST_FAULTS if dice.random() < 0.3}

@@ -34,6 +34,7 @@ _NOTES = {
     "probation": "may vote again above height {until}",
     "rejoined": "votes again, from height {height} on",
     "primary_suspected": "watches n{member}, the primary of view {view}, closely: {late_ms} ms late",
+    "primary_gone": "has had no link to n{member}, the primary of view {view}, for {ms} ms",
     "primary_slow": "finds n{member}, the primary of view {view}, too slow: {late_ms} ms, for rounds of {round_ms} ms",
     "primary_replaced": "leaves view {view}: {complaints} find n{member} too slow, who is passed over for {ms} ms",
     "was_asleep": "slept for {ms} ms",

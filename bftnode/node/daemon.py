@@ -42,7 +42,7 @@ from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.genesis import Genesis
 from bftnode.replica.core import Replica
-from bftnode.replica.events import Linked
+from bftnode.replica.events import Linked, Unlinked
 from bftnode.storage.directory import PAYLOADS_NAME
 from bftnode.storage.errors import StorageBroken
 from bftnode.storage.payloads import Payloads
@@ -197,7 +197,7 @@ class Daemon:
             host_and_port(config.peer.listen or own.peer_address),
             inbox.receive if self._mask is None else self._mask.ears(inbox.receive),
             config.net_limits(),
-            lambda member, up: inbox.put(Linked(member)) if up else None,
+            lambda member, up: inbox.put(Linked(member) if up else Unlinked(member)),
         )
         backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network, self._keeper())
         mouth = network if self._mask is None else self._mask.mouth(replica, storage, network)

@@ -49,7 +49,19 @@ from bftnode.replica.checkpoints import Checkpoints
 from bftnode.replica.cosigning import RECORD as COSIGNED
 from bftnode.replica.cosigning import CosignedRecord, Cosigning
 from bftnode.replica.effects import Answer, Effect
-from bftnode.replica.events import BlockRead, Event, Executed, Linked, Now, Received, RunRead, Stopping, Submitted, Tick
+from bftnode.replica.events import (
+    BlockRead,
+    Event,
+    Executed,
+    Linked,
+    Now,
+    Received,
+    RunRead,
+    Stopping,
+    Submitted,
+    Tick,
+    Unlinked,
+)
 from bftnode.replica.forks import FORK_PROOF, Forks
 from bftnode.replica.nonces import Nonces, QuarantineRecord, SeenRecord
 from bftnode.replica.pool import Pool
@@ -151,7 +163,7 @@ class Replica:
             passes_by=self.watch.passes_by,
             aggrieved=self.watch.aggrieved,
         )
-        self.watch.doors = watch.Doors(leave_view=self.view_changes.leave)
+        self.watch.doors = watch.Doors(leave_view=self.view_changes.leave, oldest_work_ms=self._oldest_work_ms)
         self._restore(recovered)
 
     def _restore(self, recovered: Recovered) -> None:
@@ -207,6 +219,9 @@ class Replica:
             case Linked():
                 self.forks.on_linked(event.member)
                 self.sync.on_linked(event.member)
+                self.watch.on_linked(event.member)
+            case Unlinked():
+                self.watch.on_unlinked(event.member)
             case Submitted():
                 for transaction in event.transactions:
                     reason = self.pool.add(transaction, self.chain.height + 1, now.monotonic_ms)
@@ -251,7 +266,7 @@ class Replica:
         deadline = self.view_changes.deadline_ms()
         status = self.sync.deadline_ms()
         cosigning = None if self.cosigning is None else self.cosigning.deadline_ms()
-        return min(due for due in (deadline, status, cosigning) if due is not None)
+        return min(due for due in (deadline, status, cosigning, self.watch.deadline_ms()) if due is not None)
 
     @property
     def proposes(self) -> bool:

@@ -27,6 +27,12 @@ class Linked(NamedTuple):
     member: int
 
 
+class Unlinked(NamedTuple):
+    """The last link to this member has ended: it died, or its line did. A hint, as what is silent may be alive."""
+
+    member: int
+
+
 class Submitted(NamedTuple):
     """Clients' envelopes, opened, validated by the application, and with valid signatures."""
 
@@ -74,4 +80,4 @@ class Stopping(NamedTuple):
     """The last event of a life that ends in order: what it leaves durable is all that was ever said."""
 
 
-Event = Received | Linked | Submitted | Executed | RunRead | BlockRead | Tick | Stopping
+Event = Received | Linked | Unlinked | Submitted | Executed | RunRead | BlockRead | Tick | Stopping

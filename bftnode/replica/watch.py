@@ -5,11 +5,12 @@ A timer alone leaves a primary that orders everything just before it runs out in
 something waits that it must have and there is room for a block; it is late once it has owed it for longer than what
 the rounds of now, in which everybody has a part, tell to be usual. A share of the time it may be late for good, and
 once in a while for long. Beyond that the backup says SLOW; f+1 who say it of one view leave that view, and pass its
-primary over for a while.
+primary over for a while. The same is said of a primary whose connection has ended while something waits for it, and is
+not made again soon: a machine that died is told from a slow one long before a timer is.
 
 Nothing in here touches safety: it decides when `start_view_change` is called, and how far it goes. Nothing of it is
-persisted: a restart forgets. Bounds: a window's worth of times, a block's worth of keys, one SLOW a member, f members
-passed over.
+persisted: a restart forgets. Bounds: a window's worth of times, a block's worth of keys, one SLOW and one lost link a
+member, f members passed over.
 """
 
 from collections import deque
@@ -44,6 +45,10 @@ LONG_ROUND_OF_TIMEOUT = 16
 LATE_SHARE = 16
 """A primary may be late for one sixteenth of the time, for ever. That is what a patient attacker can take."""
 
+GONE_OF_TIMEOUT = 8
+"""Without a link to it for a timeout / 8 (125 ms of 1000), a primary is gone; where only the connection broke, a new
+one is there before that. Doubled with `level`, as what is allowed is."""
+
 KEPT_OUT_TIMEOUTS = 60
 KEPT_OUT_DOUBLINGS = 6
 """How long a slow primary is passed over: so many timeouts (a minute), twice as long with each time that it is found
@@ -53,7 +58,7 @@ MEMORY_TIMEOUTS = 600
 LEVEL_MAX = 8
 """Of all that this replica found slow within so many timeouts (ten minutes), f may have been attackers. Each one more
 doubles what is allowed: it is the world that is slow. After LEVEL_MAX doublings more than a whole timeout is allowed,
-and nobody is found slow any more: f + LEVEL_MAX in ten minutes is the most, whatever the world does."""
+and nobody is found slow, or gone, any more: f + LEVEL_MAX in ten minutes is the most, whatever the world does."""
 
 TOLD_AT_ONCE = 256
 TOLD_BYTES_AT_ONCE = 512 * 1024
@@ -74,6 +79,7 @@ class Doors:
     """What watching asks of the rooms beside it; core.py introduces them."""
 
     leave_view: Callable[[], None]  # ask for the next view
+    oldest_work_ms: Callable[[], int | None]  # since when something waits; None: nothing does
 
 
 class Watch:
@@ -105,7 +111,8 @@ class Watch:
         self._seen_ms = 0  # when the account was settled last
         self._late = 0  # sixteenths of ms
         self.strict = False  # what the primary surely has is all that counts
-        self.complains = False
+        self.is_slow = False
+        self.is_gone = False
         self._said_ms = 0  # when SLOW was said last
         self._owed_since_ms: int | None = None  # since when the primary owes a proposal
         self._tip, self._height = b"", 0
@@ -117,6 +124,7 @@ class Watch:
         self._spread = 0  # sixteenths of ms: how far they are from it
         self._found_ms: deque[int] = deque(maxlen=members.f + LEVEL_MAX)  # when a view ended that I complained of
         self._complaints: dict[int, _Complaint] = {}
+        self._unlinked_ms: dict[int, int] = {}  # member -> since when there is no link to it that was there
         self._kept_out: dict[int, int] = {}  # member -> until when it is passed over; the one that was found last, last
         self._sentences: dict[int, tuple[int, int]] = {}  # member -> (until when, how many in a row)
         self.allowed_ms = 0
@@ -136,6 +144,11 @@ class Watch:
         while self._found_ms and self._found_ms[0] < since:
             self._found_ms.popleft()
         return max(0, len(self._found_ms) - self._members.f)
+
+    @property
+    def complains(self) -> bool:
+        """Whether this view's primary is slow or gone."""
+        return self.is_slow or self.is_gone
 
     @property
     def round_ms(self) -> int | None:
@@ -192,6 +205,7 @@ class Watch:
         self._seen_ms = self._position.now.monotonic_ms
         self._owed_since_ms = None
         self._accepted_ms.clear()
+        self._unlinked_ms = dict.fromkeys(self._unlinked_ms, self._seen_ms)
 
     def _watches(self) -> bool:
         position = self._position
@@ -208,7 +222,7 @@ class Watch:
         if self.complains and (position.view > self._view or not position.active):
             self._found_ms.append(now_ms)
         if self._view != position.view or not position.active:
-            self._late, self.strict, self.complains = 0, False, False
+            self._late, self.strict, self.is_slow, self.is_gone = 0, False, False, False
         self._view = position.view
         self._seen_ms = now_ms
         self._owed_since_ms = None
@@ -301,22 +315,51 @@ class Watch:
     # ---- what follows from it
 
     def _conclude(self, now_ms: int) -> None:
-        limit, primary = LATE_SHARE * self.limit_ms, self._members.primary_of(self._view)
+        limit, primary, complained = LATE_SHARE * self.limit_ms, self._members.primary_of(self._view), self.complains
         if not self.strict and self._late >= limit // 2:
             self.strict = True
             self._told.clear()
             self._note("primary_suspected", primary)
         elif self.strict and not self._late:
             self.strict = False
-        if self.strict and self._late >= limit and not self.complains:
-            self.complains = True
+        if self.strict and self._late >= limit and not self.is_slow:
+            self.is_slow = True
             self._note("primary_slow", primary)
+        elif self._late < limit // 2:
+            self.is_slow = False
+        gone_ms = self._gone_at_ms()
+        is_gone = gone_ms is not None and now_ms >= gone_ms
+        if is_gone and not self.is_gone:
+            ms = now_ms - self._unlinked_ms[primary]
+            self._voice.note("primary_gone", {"view": self._view, "member": primary, "ms": ms})
+        self.is_gone = is_gone
+        if self.complains and not complained:
             self._say(now_ms)
             self.judge()
-        elif self.complains and self._late < limit // 2:
-            self.complains = False
         elif self.complains and now_ms - self._said_ms >= self._timing.status_interval_ms:
             self._say(now_ms)
+
+    # ---- whose connection has ended
+
+    def on_linked(self, member: int) -> None:
+        """There is a link to this member."""
+        self._unlinked_ms.pop(member, None)
+
+    def on_unlinked(self, member: int) -> None:
+        """There is none any more. One that was never there since this replica started says nothing: the timer does."""
+        self._unlinked_ms.setdefault(member, self._position.now.monotonic_ms)
+
+    def _gone_at_ms(self) -> int | None:
+        """From when on the primary that is watched counts as gone; None: there is a link, or nothing waits for it."""
+        assert self.doors is not None, "introduced by core"
+        since_ms = self._unlinked_ms.get(self._members.primary_of(self._view))
+        if since_ms is None or self.doors.oldest_work_ms() is None or self.level >= LEVEL_MAX:
+            return None
+        return since_ms + (self._timing.view_change_timeout_ms // GONE_OF_TIMEOUT << self.level)
+
+    def deadline_ms(self) -> int | None:
+        """When to look again, though nothing happens."""
+        return self._gone_at_ms() if self._watched and not self.is_gone else None
 
     def _note(self, name: str, primary: int) -> None:
         figures = {"late_ms": self.late_ms, "allowed_ms": self.allowed_ms, "round_ms": self.round_ms or 0}
@@ -390,5 +433,9 @@ class Watch:
         return ms
 
     def passes_by(self, member: int) -> bool:
-        """Whether views of this member are passed over now, where somebody else will do."""
-        return self._position.now.monotonic_ms < self._kept_out.get(member, 0)
+        """Whether views of this member are passed over now, where somebody else will do: it was slow, or there is no
+        link to it while all that would be passed over are f at most (else it is me who is cut off)."""
+        now_ms = self._position.now.monotonic_ms
+        kept_out = {slow for slow, until_ms in self._kept_out.items() if now_ms < until_ms}
+        without = kept_out | self._unlinked_ms.keys()
+        return member in (without if len(without) <= self._members.f else kept_out)

@@ -166,9 +166,9 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
+async def running(cluster: Cluster, environment: Mapping[str, str] | None = None) -> AsyncIterator[Cluster]:
     """Start all members; whatever happens, none outlives the test."""
-    cluster.start()
+    cluster.start(environment=environment)
     try:
         yield cluster
     except BaseException:

@@ -94,6 +94,27 @@ async def test_kill_the_primary_under_load(tmp_path: Path) -> None:
         await check(cluster, load)
 
 
+@pytest.mark.covers("N03", "V12")
+async def test_a_primary_that_died_is_not_waited_for(tmp_path: Path) -> None:
+    """Its system closes its connections, and the others go on after an eighth of the timer's time."""
+    patient = {"BFTNODE_TIMING__VIEW_CHANGE_TIMEOUT_MS": "40000", "BFTNODE_TIMING__VIEW_CHANGE_TIMEOUT_MAX_MS": "40000"}
+    async with running(Cluster(tmp_path, application="log"), patient) as cluster, cluster.client() as client:
+        load = appending(client)
+        async with trio.open_nursery() as nursery:
+            for _ in range(CALLERS):
+                nursery.start_soon(load.caller)
+            await load.more(100)
+            cluster.kill(0)
+            killed = time.monotonic()
+            await load.more(CALLERS + 1)
+            assert time.monotonic() - killed < 20, "half of the timer's time is plenty for an eighth of it"
+            load.stop()
+        assert {one.view for one in (await cluster.equal(client, 1, 2, 3)).values()} == {1}
+        assert any(line["event"] == "primary_gone" for line in cluster.log(1))
+        cluster.start(0)
+        await check(cluster, load)
+
+
 @pytest.mark.covers("T12", "X01", "D01")
 async def test_kill_all_at_once_under_load(tmp_path: Path) -> None:
     """Power loss everywhere: the cluster recovers alone, and no acknowledged record is lost or doubled."""

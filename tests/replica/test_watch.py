@@ -14,13 +14,15 @@ from bftnode.protocol.codec import unpack
 from bftnode.protocol.messages import Kind, Slow
 from bftnode.protocol.transactions import Transaction
 from bftnode.replica import agreement
-from bftnode.replica.watch import KEPT_OUT_TIMEOUTS, LATE_SHARE, LEVEL_MAX, MEMORY_TIMEOUTS
+from bftnode.replica.events import Linked, Unlinked
+from bftnode.replica.watch import GONE_OF_TIMEOUT, KEPT_OUT_TIMEOUTS, LATE_SHARE, LEVEL_MAX, MEMORY_TIMEOUTS
 from tests.replica.conversation import TIMING, Conversation, Said, of_kind
 from tests.replica.test_view_changes import asked_for
 
 ROUND_MS = 20
 ALLOWED_MS = 5 + 10
 TIMEOUT_MS = TIMING.view_change_timeout_ms
+GRACE_MS = TIMEOUT_MS // GONE_OF_TIMEOUT
 
 
 class Cluster(Conversation):
@@ -326,6 +328,85 @@ def test_what_no_block_can_take_keeps_nobody_from_telling_the_primary() -> None:
     assert [raw for relay in relays for raw in relay] == [item.raw for item in waiting]
     assert all(relays)
     assert talk.replica.watch.late_ms > before
+
+
+@pytest.mark.covers("N03")
+def test_a_primary_whose_link_ended_is_gone_after_a_moment_and_its_timer_is_not_waited_for() -> None:
+    """Where something waits. One more who misses it, and the view is left; and it is passed over."""
+    talk = Cluster()
+    talk.step(Unlinked(0))
+    talk.submit(talk.transaction())
+    assert not of_kind(talk.tick(GRACE_MS - 1), Kind.SLOW)
+    assert talk.replica.next_deadline_ms() == talk.now_ms + 1
+    assert of_kind(talk.tick(1), Kind.SLOW)
+    (note,) = [note for note in talk.notes if note.name == "primary_gone"]
+    assert note.fields == {"view": 0, "member": 0, "ms": GRACE_MS}
+    assert talk.replica.next_deadline_ms() > talk.now_ms, "said once, and then each status interval"
+    assert talk.view == (0, True), "alone it moves nobody, itself least of all"
+    assert [view for view, _ in asked_for(talk.slow(2))] == [1]
+    assert talk.replica.watch.passes_by(0)
+
+
+@pytest.mark.covers("N19", "W11")
+def test_a_link_that_is_made_again_is_nobodys_fault() -> None:
+    """Neither at once, nor after a complaint, which ends with it."""
+    talk = Cluster()
+    talk.submit(talk.transaction())
+    talk.step(Unlinked(0))
+    talk.tick(GRACE_MS - 1)
+    talk.step(Linked(0))
+    assert not of_kind(talk.tick(2 * GRACE_MS), Kind.SLOW)
+    talk.step(Unlinked(0))
+    assert of_kind(talk.tick(GRACE_MS), Kind.SLOW)
+    talk.step(Linked(0))
+    talk.slow(2)
+    assert talk.view == (0, True)
+
+
+@pytest.mark.covers("N19")
+def test_of_a_primary_for_which_nothing_waits_nobody_complains() -> None:
+    """A member that is stopped while nothing is asked costs no view change; when something is asked, it is known."""
+    talk = Cluster()
+    talk.step(Unlinked(0))
+    assert not of_kind(talk.tick(50 * TIMEOUT_MS), Kind.SLOW)
+    assert of_kind(talk.submit(talk.transaction()), Kind.SLOW)
+
+
+@pytest.mark.covers("N19")
+def test_who_is_no_primary_may_go() -> None:
+    """And where more than f are gone, it is this one that is cut off."""
+    talk = Cluster()
+    talk.submit(talk.transaction())
+    talk.step(Unlinked(2))
+    assert talk.replica.watch.passes_by(2)
+    talk.step(Unlinked(3))
+    assert not of_kind(talk.tick(TIMEOUT_MS - 1), Kind.SLOW)
+    assert not talk.replica.watch.passes_by(2)
+
+
+@pytest.mark.covers("N19", "W11")
+def test_links_that_break_again_and_again_are_the_worlds_fault() -> None:
+    """Each view that is left beyond f doubles the patience with the next one: the bound is that of slow primaries."""
+    talk = Cluster(me=3)
+    waited = []
+    for view in range(12):
+        primary, other = view % 4, (view + 1) % 4 % 3
+        if primary == 3:
+            talk.ask_for_view(0, view + 1)
+            talk.ask_for_view(1, view + 1)
+        else:
+            talk.submit(talk.transaction())
+            talk.step(Unlinked(primary))
+            began = talk.now_ms
+            while talk.view == (view, True):
+                if of_kind(talk.tick(5), Kind.SLOW):
+                    waited.append(talk.now_ms - began)
+                    talk.slow(other, view)
+            talk.step(Linked(primary))
+        talk.replica.view_changes.fruitless = 0
+        talk.replica.watch._kept_out.clear()
+        talk.open_view(view + 1, talk.certificate(COMMIT, talk.blocks[-1], view))
+    assert waited == [GRACE_MS, GRACE_MS, 2 * GRACE_MS, 4 * GRACE_MS], "and then the timer comes first"
 
 
 @pytest.mark.covers("T04", "D13")

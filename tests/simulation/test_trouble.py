@@ -17,8 +17,10 @@ def network(weather: Weather | None = None) -> tuple[World, Network, list[tuple[
     world = World("trouble")
     wires = Network(world)
     heard: list[tuple[int, bytes]] = []
-    wires.settle_at(0, 0, lambda sender, frame: None, lambda member: None)
-    wires.settle_at(1, 1, lambda sender, frame: heard.append((world.now_ms, frame)), lambda member: None)
+    wires.settle_at(0, 0, lambda sender, frame: None, lambda member: None, lambda member: None)
+    wires.settle_at(
+        1, 1, lambda sender, frame: heard.append((world.now_ms, frame)), lambda member: None, lambda member: None
+    )
     wires.weather = weather or Weather(delay_min_ms=1, delay_max_ms=1)
     return world, wires, heard
 
