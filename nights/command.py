@@ -13,6 +13,7 @@ from nights.crew import Crew, Local
 from nights.engine import Campaign, LessDone
 from nights.ledger import BadLedger, Ledger
 from nights.sets import ROOT, NoSuchSet, address_of, find
+from simulations.work import is_alone
 
 EXIT_INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,6 +34,8 @@ def campaign(name: str, asked: range | None, jobs: int | None, engine: str | Non
     try:
         address = address_of(name)
         units = bounded(name, address, asked)
+        if engine is not None and is_alone(find(address)):
+            raise BadEngine(f"{name} needs a whole machine: play it without --engine")
         with interruptible(), Ledger(ledger) as written, hired(jobs, engine) as crew:
             report = Campaign(name, address, crew, written, commit(), say).play(units)
     except (NoSuchSet, BadLedger, BadEngine) as error:
@@ -83,9 +86,18 @@ def hired(jobs: int | None, engine: str | None) -> Iterator[Crew]:
 
 def hire(jobs: int | None, engine: str | None) -> Crew:
     """Raises BadEngine."""
-    if engine is not None:
-        raise BadEngine(f"{engine!r} is no engine")
-    return Local(jobs or os.cpu_count() or 1)
+    if engine is None:
+        return Local(jobs or os.cpu_count() or 1)
+    if not engine.startswith("dask://"):
+        raise BadEngine(f"{engine!r} is no engine: dask://HOST:PORT is where a Dask scheduler listens")
+    try:
+        from nights.remote import NoWorkers, Remote  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise BadEngine(f"{error}: pip install 'bftnode[nights]'") from error
+    try:
+        return Remote(engine)
+    except NoWorkers as error:
+        raise BadEngine(str(error)) from error
 
 
 def commit() -> str:

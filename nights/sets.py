@@ -33,6 +33,7 @@ class Entry:
 
 SETS: dict[str, Entry] = {
     "fuzz": Entry("nights.fuzz.work:FUZZ", 0, "tests/fuzz plays a short unit of every target"),
+    "kills": Entry("theatre.nights.kills:Kills", 0, "tests/theatre plays some"),
     "swarm": Entry("simulations.campaign:SWARM", 0, "tests/simulation/test_swarm.py plays 200 seeds"),
 }
 
@@ -47,12 +48,13 @@ def address_of(name: str) -> str:
 
 
 def find(address: str) -> Work:
-    """The set that lives there. Raises NoSuchSet."""
+    """The set that lives there: an object, or a class of such. Raises NoSuchSet."""
     module, _, attribute = address.partition(":")
     try:
-        work: Work = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise NoSuchSet(f"{address} cannot be imported: {error}") from error
+    work: Work = found() if isinstance(found, type) else found
     return work
 
 
@@ -72,7 +74,8 @@ def digest_of(address: str) -> str:
     """SHA-256 (16 hex digits of it) of every source that this set's units depend on: what was played on other code is
     not done. Of the files as they are when it is first asked. Raises NoSuchSet."""
     hasher = hashlib.sha256()
-    for path in sorted({path for pattern in sources_of(address) for path in ROOT.glob(pattern)}):
+    every = {path for pattern in sources_of(address) for path in ROOT.glob(pattern)}
+    for path in sorted(path for path in every if path.is_file()):
         content = path.read_bytes()
         hasher.update(b"%s\0%d\0" % (str(path.relative_to(ROOT)).encode(), len(content)) + content)
     return hasher.hexdigest()[:16]
