@@ -106,5 +106,18 @@ def test_how_far_erasing_went_is_remembered(tmp_path: Path) -> None:
     assert Payloads(path, ROOM).erasures == 0
     Payloads(path, ROOM).carried_out(12)
     assert Payloads(path, ROOM).erasures == 12
-    (path / "erased").write_bytes(b"1x")
-    assert Payloads(path, ROOM).erasures == 0
+    whole = (path / "erased").read_bytes()
+    for raw in (b"1x", b"", b"13", whole[:-1], whole + b"0", bytes(100)):
+        (path / "erased").write_bytes(raw)
+        assert Payloads(path, ROOM).erasures == 0
+
+
+@pytest.mark.covers("D06")
+def test_no_flipped_bit_leaves_out_an_erasure(tmp_path: Path) -> None:
+    """Another number than the one that was written down is no number: all are carried out again."""
+    Payloads(tmp_path, ROOM).carried_out(12)
+    whole = (tmp_path / "erased").read_bytes()
+    for bit in range(8 * len(whole)):
+        flipped = int.from_bytes(whole, "big") ^ 1 << bit
+        (tmp_path / "erased").write_bytes(flipped.to_bytes(len(whole), "big"))
+        assert Payloads(tmp_path, ROOM).erasures == 0
