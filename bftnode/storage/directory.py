@@ -2,7 +2,7 @@
 
 VERSION is text for people and for older and newer binaries (faults.md D09, D19); the identity inside LMDB is the
 one that counts, and the two must agree. LOCK is flocked as long as a node lives (D10); the kernel lets it go
-whatever way the process ends.
+whatever way the process ends. What is written in it is the matter of metas.py.
 """
 
 import fcntl

@@ -10,7 +10,6 @@ is one step, reserve then enlarge, and it is the only place where DiskFull comes
 reservations; on those that do not (copy on write), ENOSPC from a commit says the same (D04).
 """
 
-import errno
 import mmap
 import os
 import threading
@@ -24,7 +23,8 @@ import lmdb
 from lmdb.verify import VerifyError
 from lmdb.verify import verify as verify_structure
 
-from bftnode.storage.errors import DiskFull, IntegrityError, StorageBroken
+from bftnode.storage import metas
+from bftnode.storage.errors import FULL, DiskFull, IntegrityError, StorageBroken
 from bftnode.storage.records import NAMES, Databases, Txn, database
 
 MAP_BYTES_INITIAL = 16 * 1024 * 1024
@@ -57,8 +57,6 @@ STRUCTURE_CHECK_BYTES_MAX = 32 * 1024 * 1024
 the node starts without the walk, and an operator asks for it (verify.py does it on any size)."""
 
 DATA_NAME = "data.mdb"
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 T = TypeVar("T")
 
@@ -118,15 +116,18 @@ class Gate:
 class Environment:
     """One open environment with its named databases."""
 
-    def __init__(self, path: Path, map_bytes_initial: int, map_bytes_max: int) -> None:
-        """Raises IntegrityError, DiskFull, StorageBroken, OSError."""
+    def __init__(self, path: Path, map_bytes_initial: int, map_bytes_max: int, lock: int) -> None:
+        """`lock`: descriptor of the directory's LOCK, for metas.py. Raises IntegrityError, DiskFull, StorageBroken,
+        OSError."""
         assert GROWTH_BYTES_MIN <= map_bytes_initial <= map_bytes_max <= MAP_BYTES_MAX, "the empty databases must fit"
         data = path / DATA_NAME
         exists = data.exists() and data.stat().st_size > 0
         if exists:
+            metas.check(data, lock)
             check_structure(path, STRUCTURE_CHECK_BYTES_MAX)
         map_bytes = _whole_pages(max(map_bytes_initial, data.stat().st_size if exists else 0))
         self._map_bytes_max = map_bytes_max
+        self._lock = lock
         self._gate = Gate()
         self._env = _open(path, map_bytes, readonly=False, lock=True)
         try:
@@ -149,7 +150,7 @@ class Environment:
         try:
             os.posix_fallocate(self._file, 0, wanted)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             if not exists:
                 raise DiskFull(f"no room for {wanted} bytes at {self._data}") from error
@@ -209,7 +210,7 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                if error.code in _FULL:
+                if error.code in FULL:
                     raise DiskFull(str(error)) from error
                 raise _broken(error) from error
 
@@ -221,6 +222,7 @@ class Environment:
         except BaseException:
             txn.abort()  # of a transaction whose commit failed: LMDB has ended it already, and this does nothing
             raise
+        metas.note(self._file, self._lock)
         return done
 
     def _check_file(self) -> None:
@@ -243,7 +245,7 @@ class Environment:
                 os.posix_fallocate(self._file, size, step)
                 break
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL:
                     raise StorageBroken(f"cannot extend {self._data}: {error.strerror}") from error
                 if step <= GROWTH_BYTES_MIN:
                     raise DiskFull(f"no room to extend {self._data} beyond {size} bytes") from error
@@ -316,7 +318,7 @@ def _open(path: Path, map_bytes: int, *, readonly: bool, lock: bool) -> lmdb.Env
             lib_version=0,  # format 1: the one that years of other people's data have tested
         )
     except lmdb.Error as error:
-        if error.code in _FULL:
+        if error.code in FULL:
             raise DiskFull(str(error)) from error
         raise _broken(error) from error
 
@@ -327,7 +329,7 @@ def _databases(env: lmdb.Environment, *, create: bool = True) -> Databases:
     except lmdb.NotFoundError as error:
         raise IntegrityError(env.path(), "a database is missing") from error
     except lmdb.Error as error:
-        if error.code in _FULL:
+        if error.code in FULL:
             raise DiskFull(str(error)) from error
         raise _broken(error) from error
 

@@ -4,7 +4,12 @@ None of these is a `Refused`: an application's operation may be refused, and exe
 cannot be read or written is no property of an operation.
 """
 
+import errno
+
 from bftnode.protocol.errors import Reason
+
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What the kernel says where there is no room."""
 
 
 class DiskFull(Exception):

@@ -177,7 +177,7 @@ class Storage:
         create_directory(path)
         lock = lock_directory(path)
         try:
-            environment = _open_environment(path, identity, map_bytes_initial, map_bytes_max)
+            environment = _open_environment(path, identity, map_bytes_initial, map_bytes_max, lock)
             try:
                 contents = _open_contents(environment, path, identity, executor)
             except BaseException:
@@ -507,14 +507,16 @@ class Storage:
         return self._environment.flags()
 
 
-def _open_environment(path: Path, identity: Identity, map_bytes_initial: int, map_bytes_max: int) -> Environment:
+def _open_environment(
+    path: Path, identity: Identity, map_bytes_initial: int, map_bytes_max: int, lock: int
+) -> Environment:
     """Refuse by VERSION what LMDB should not even look at, then open it."""
     directory = path / LMDB_NAME
     if (path / VERSION_NAME).exists():
         check_identity(identity_of(path), identity)
         if not (directory / DATA_NAME).exists():
             raise IntegrityError(str(directory / DATA_NAME), "the data file is gone, although VERSION is there")
-    return Environment(directory, map_bytes_initial, map_bytes_max)
+    return Environment(directory, map_bytes_initial, map_bytes_max, lock)
 
 
 class _Contents(NamedTuple):

@@ -28,10 +28,10 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.membership import Membership
 from bftnode.protocol.merkle import Frontier, leaf_hash
 from bftnode.protocol.transactions import Transaction, open_transaction
-from bftnode.storage import pieces
+from bftnode.storage import metas, pieces
 from bftnode.storage.derived import derived_height
 from bftnode.storage.directory import LMDB_NAME, LOCK_NAME, identity_of, lock_directory
-from bftnode.storage.environment import check_structure, opened_read_only
+from bftnode.storage.environment import DATA_NAME, check_structure, opened_read_only
 from bftnode.storage.errors import IntegrityError, StorageBroken
 from bftnode.storage.log import LogReader
 from bftnode.storage.records import Databases, Identity, Txn, get, items, number
@@ -105,6 +105,7 @@ def verify_log(
     try:
         with held(path) as alive:
             if not alive:
+                _check_noted(path)
                 check_structure(path / LMDB_NAME, None)
             with opened_read_only(path / LMDB_NAME, lock=alive) as (env, databases):
                 walk.run(env, databases, progress or (lambda done, total: None))
@@ -141,6 +142,18 @@ def held(path: Path) -> Iterator[bool]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _check_noted(path: Path) -> None:
+    """That no commit is missing, as far as LOCK knows. Raises IntegrityError."""
+    try:
+        lock = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        metas.check(path / LMDB_NAME / DATA_NAME, lock)
+    finally:
+        os.close(lock)
 
 
 class _MemoryState:

@@ -238,30 +238,56 @@ def test_the_gate_lets_a_thread_in_again(tmp_path: Path) -> None:
     assert gate.inside == 0
 
 
-@pytest.mark.covers("D03")
-def test_a_torn_meta_page_is_the_older_one_or_nothing(tmp_path: Path) -> None:
-    """Whichever byte of a meta page is wrong, the node refuses to start or has one of the last two turns, whole."""
+def wake(path: Path, world: World) -> int | type[StorageBroken]:
+    """The height at which a node wakes up, with the whole turn of that height; or why it does not."""
+    try:
+        storage = Storage.open(path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    except StorageBroken as error:
+        return type(error)
+    past = storage.recover()
+    assert past.journal == {"position": b"%d" % past.head.seq}
+    crash(storage)
+    return past.head.seq
+
+
+@pytest.mark.covers("D03", "P13")
+def test_a_damaged_meta_page_forgets_no_turn(tmp_path: Path) -> None:
+    """Whichever byte of a meta page is wrong, the node refuses to start or has the last turn, which was promised."""
     world = World()
     storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
     for _ in range(3):
         storage.commit(world.turn(world.notes(3)))
     crash(storage)  # a flush would be the last transaction
-    data = tmp_path / "lmdb" / "data.mdb"
-    whole = data.read_bytes()
+    data, lock = tmp_path / "lmdb" / "data.mdb", tmp_path / "LOCK"
+    whole, noted = data.read_bytes(), lock.read_bytes()
     outcomes = set()
     for page in (0, 4096):
         for at in range(page, page + 160):
             with open(data, "r+b") as file:
                 file.seek(at)
                 file.write(bytes((whole[at] ^ 0x40,)))
-            try:
-                storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
-            except StorageBroken as error:
-                outcomes.add(type(error))
-            else:
-                past = storage.recover()
-                assert past.journal == {"position": b"%d" % past.head.seq}
-                outcomes.add(past.head.seq)
-                crash(storage)
+            outcomes.add(wake(tmp_path, world))
             data.write_bytes(whole)
-    assert outcomes == {IntegrityError, 2, 3}
+            lock.write_bytes(noted)
+    assert outcomes == {IntegrityError, 3}
+
+
+@pytest.mark.covers("D03", "D02")
+def test_a_torn_meta_page_is_the_older_one_or_nothing(tmp_path: Path) -> None:
+    """The power fails while the last commit writes it: wherever it is torn, the node refuses to start or has one of the
+    last two turns, whole. Nothing was said of the last one: its commit has not returned, so it is not noted either."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    data, lock = tmp_path / "lmdb" / "data.mdb", tmp_path / "LOCK"
+    for _ in range(3):
+        before, noted = data.read_bytes(), lock.read_bytes()
+        storage.commit(world.turn(world.notes(3)))
+    crash(storage)
+    whole = data.read_bytes()
+    [page] = [at for at in (0, 4096) if before[at : at + 4096] != whole[at : at + 4096]]
+    outcomes = set()
+    for torn in range(page, page + 160):
+        data.write_bytes(whole[:page] + whole[page:torn] + before[torn : page + 4096] + whole[page + 4096 :])
+        lock.write_bytes(noted)
+        outcomes.add(wake(tmp_path, world))
+    assert outcomes == {2, 3}

@@ -1,5 +1,6 @@
 """The state on the disk: every value once, whatever form it has there, and none that is not what was written."""
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from bftnode.apps.execution import Executor, application_operation
 from bftnode.apps.kv import KeyValue
 from bftnode.apps.log import Records
 from bftnode.storage import pieces
+from bftnode.storage.directory import lock_directory
 from bftnode.storage.environment import Environment
 from bftnode.storage.records import PAGE_ROOM_BYTES, RECORD_OVERHEAD_BYTES, Databases, Txn
 from bftnode.storage.state import (
@@ -35,11 +37,13 @@ SEQ_BITS, OFFSET_BITS = 44, 20
 
 @contextmanager
 def emptied(path: Path) -> Iterator[Environment]:
-    environment = Environment(path, MIB, 64 * MIB)
+    lock = lock_directory(path)
+    environment = Environment(path, MIB, 64 * MIB, lock)
     try:
         yield environment
     finally:
         environment.close()
+        os.close(lock)
 
 
 class Disk:
