@@ -266,19 +266,19 @@ class Troupe:
             # The signal is on its way; a copy of what is being written is none that a power cut would leave.
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         try:
-            shutil.rmtree(self._image_path(member), ignore_errors=True)
-            shutil.copytree(self.home(member).data_path, self._image_path(member))
+            shutil.rmtree(self.image_path(member), ignore_errors=True)
+            shutil.copytree(self.home(member).data_path, self.image_path(member))
         finally:
             if running:
                 self._processes[member].send_signal(signal.SIGCONT)
 
     def put_data_back(self, member: int) -> None:
         """Raises Failed where there is no copy. The member is down."""
-        if not self._image_path(member).exists():
+        if not self.image_path(member).exists():
             raise Failed(f"no copy of n{member}'s disk was kept")
         self._damaged.pop(member, None)
         shutil.rmtree(self.home(member).data_path)
-        shutil.copytree(self._image_path(member), self.home(member).data_path)
+        shutil.copytree(self.image_path(member), self.home(member).data_path)
 
     def wipe_data(self, member: int) -> None:
         """The member is down."""
@@ -286,7 +286,8 @@ class Troupe:
         shutil.rmtree(self.home(member).data_path)
         self.home(member).data_path.mkdir(mode=0o700)
 
-    def _image_path(self, member: int) -> Path:
+    def image_path(self, member: int) -> Path:
+        """Where a copy of its data is, once there is one."""
         return self.path / f"image{member}"
 
     # ---- logs

@@ -1,14 +1,22 @@
 """A few units of each set of real nights (theatre/nights/), and faults that each has to find."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from simulations.work import Done
-from theatre.nights import kills
-from theatre.nights.kills import Kills
+from theatre.nights import examination, kills, recording, rotten
+from theatre.nights.kills import KILLS
 from theatre.nights.town import MEMBERS, Town
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where what failed is kept."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return tmp_path / "bftnode-nights"
 
 
 def held(done: Done, units: int) -> dict[str, int]:
@@ -21,9 +29,9 @@ def held(done: Done, units: int) -> dict[str, int]:
 @pytest.mark.covers("D01", "T07", "T11", "T12", "X01", "P10", "P13", "V13")
 def test_cycles_of_kill_9_lose_nothing_that_was_acknowledged() -> None:
     """Members are killed at random, while they start too; logs are equal and verify, nobody contradicts himself."""
-    counts = held(Kills().play(0, 4), 4)
-    assert counts["kills"] >= 4
-    assert counts["acknowledged"] >= 4 * kills.PROGRESS
+    counts = held(KILLS.play(0, 3), 3)
+    assert counts["kills"] >= 3
+    assert counts["acknowledged"] >= 3 * kills.PROGRESS
 
 
 async def lose_everything(self: kills.Night, town: Town, victims: Sequence[int]) -> None:
@@ -34,10 +42,8 @@ async def lose_everything(self: kills.Night, town: Town, victims: Sequence[int])
         town.troupe.launch(member)
 
 
-def test_an_acknowledged_operation_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_acknowledged_operation_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
     """All four disks go back to a moment before it; the cluster goes on, and what it told clients is not true."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr(kills, "_kill", lose_everything)
     cycle = kills._cycle
 
@@ -48,9 +54,71 @@ def test_an_acknowledged_operation_that_is_lost_is_found(monkeypatch: pytest.Mon
         await cycle(night, town, load, *rest)
 
     monkeypatch.setattr(kills, "_cycle", with_copies)
-    [finding] = Kills().play(0, 1).findings
+    [finding] = KILLS.play(0, 1).findings
     assert finding.judge == "logs"
     assert "is in the log 0 times" in finding.detail
     assert finding.replay == "python -m theatre kills 0..0"
-    [kept] = (tmp_path / "bftnode-nights").iterdir()
-    assert "kill" in (kept / "story").read_text()
+    [left] = kept.iterdir()
+    assert "kill" in (left / "story").read_text()
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[recording.Recording]:
+    """One run of four daemons, for all that is damaged here."""
+    with recording.recording() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [
+        pytest.param("bitflips", 20, marks=pytest.mark.covers("D03", "D06", "D16")),
+        pytest.param("truncations", 10, marks=pytest.mark.covers("D06")),
+        pytest.param("zeroed", 10, marks=pytest.mark.covers("D06", "D14")),
+    ],
+)
+def test_a_damaged_directory_gives_no_wrong_answer(recorded: recording.Recording, name: str, units: int) -> None:
+    """Of a real member: repaired, refused in words, or unaffected; and some of each set are found."""
+    counts = held(rotten.examine_all(name, recorded, range(units)), units)
+    assert sum(counts.get(kind, 0) for kind in examination.GOOD) == units
+    assert counts["refused"] > 0
+
+
+def test_a_wrong_answer_is_found(
+    recorded: recording.Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what LOCK notes, a bit of a meta page takes the last commit back; and an error is told, or a finding."""
+    examiner = examination.Examiner(recorded, tmp_path)
+
+    def examined(byte: int) -> list[str]:
+        kinds = []
+        for page in (0, examination.PAGE_BYTES):
+
+            def damage(data: Path, at: int = page + byte) -> None:
+                with open(data / examination.DATA, "r+b") as file:
+                    file.seek(at)
+                    old = file.read(1)[0]
+                    file.seek(at)
+                    file.write(bytes((old ^ 0x80,)))
+
+            kinds.append(examiner.examine(1, damage, lambda data: True).kind)
+        return sorted(kinds)
+
+    newest_id = 16 + 136 - 7  # the second byte of a transaction id
+    assert examined(newest_id) == ["refused", "refused"]
+    monkeypatch.setattr("bftnode.storage.metas.check", lambda *_: None)
+    assert "wrong answer" in examined(newest_id)
+
+    def fall_apart(*_: object) -> None:
+        raise KeyError("nobody is told what to do")
+
+    monkeypatch.setattr("bftnode.storage.metas.check", fall_apart)
+    assert examined(newest_id) == ["untold", "untold"]
+
+
+def test_an_examination_that_dies_is_a_finding(recorded: recording.Recording, kept: Path) -> None:
+    """Each unit that no process lived to answer for, with the recording that it was found in."""
+    done = rotten.examine_all("nonsense", recorded, range(2))
+    assert [(finding.unit, finding.judge) for finding in done.findings] == [(0, "died"), (1, "died")]
+    assert all("exit code 1" in finding.detail for finding in done.findings)
+    assert done.findings[0].replay.startswith(f"BFTNODE_RECORDING={kept / 'nonsense-0'} python -m theatre nonsense 0")

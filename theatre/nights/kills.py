@@ -62,6 +62,9 @@ class Kills:
         return play(self.name, range(first, last), _night)
 
 
+KILLS = Kills()
+
+
 def liars_of(first: int) -> Mapping[int, LiarScript]:
     """Who lies in the slice that begins with this cycle: in one of three somebody does."""
     dice = Random(f"kills/liars/{first}")

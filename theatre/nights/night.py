@@ -81,7 +81,7 @@ def _first(group: BaseExceptionGroup[Failed]) -> Failed:
     return error
 
 
-def keep(path: Path, name: str, night: Night) -> Path:
+def keep(path: Path, name: str, night: Night | None) -> Path:
     """Move what a failed slice has left to where it stays; where that is."""
     everything = Path(tempfile.gettempdir()) / "bftnode-nights"
     everything.mkdir(mode=0o700, exist_ok=True)
@@ -90,6 +90,6 @@ def keep(path: Path, name: str, night: Night) -> Path:
     kept = everything / name
     shutil.rmtree(kept, ignore_errors=True)
     shutil.move(path, kept)
-    if night.town is not None:
+    if night is not None and night.town is not None:
         (kept / STORY_NAME).write_text("\n".join([*night.town.story, night.town.troupe.last_words()]))
     return kept

@@ -1,6 +1,7 @@
 """All sets of real nights, by name."""
 
 from simulations.work import Work
-from theatre.nights.kills import Kills
+from theatre.nights.kills import KILLS
+from theatre.nights.rotten import BITFLIPS, TRUNCATIONS, ZEROED
 
-SETS: dict[str, Work] = {work.name: work for work in (Kills(),)}
+SETS: dict[str, Work] = {work.name: work for work in (KILLS, BITFLIPS, TRUNCATIONS, ZEROED)}
