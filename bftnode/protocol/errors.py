@@ -89,6 +89,10 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
 
 
+DETAIL_CHARACTERS_MAX = 400
+"""Of a refusal's words. What is longer is cut: a file or a library may have put somebody's megabyte into them."""
+
+
 class Refused(Exception):
     """Input from outside that is turned down.
 
@@ -97,6 +101,8 @@ class Refused(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
+        if len(detail) > DETAIL_CHARACTERS_MAX:
+            detail = detail[: DETAIL_CHARACTERS_MAX - 4] + " ..."
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail

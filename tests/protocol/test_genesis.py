@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bftnode.protocol import ed25519_vectors as frozen
 from bftnode.protocol.ed25519 import public_key_of
-from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.errors import DETAIL_CHARACTERS_MAX, Reason, Refused
 from bftnode.protocol.genesis import (
     GENESIS_BYTES_MAX,
     CosignatureKind,
@@ -205,3 +205,8 @@ def test_parsing_is_total(text: str, at: int) -> None:
         except Refused as error:
             refused = error
         assert "\n" not in str(refused)
+
+
+def test_a_long_mistake_is_few_words() -> None:
+    """A file of somebody else's does not come back as our message."""
+    assert len(refusal(f"{'x' * 100_000} = 1\n").detail) == DETAIL_CHARACTERS_MAX
