@@ -18,6 +18,9 @@ BLOCK = 1000
 """Nonces reserved at a time: one sync of the disk for so many envelopes. 65 crashes in a row without one executed
 transaction would leave the window of what is accepted; a clean close gives back what it did not use."""
 
+NONCE_MAX = 2**63 - 1
+"""What an envelope has room for. A file that is near it was not counted up to there; nothing is taken from it."""
+
 _DIGITS = 20
 _RECORD_BYTES = _DIGITS + 1
 
@@ -100,6 +103,8 @@ class FileNonces:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             first = max(self._read(), self._used + 1)
+            if first > NONCE_MAX - BLOCK:
+                raise Refused(Reason.INTEGRITY, f"{self._path} holds a nonce beyond all that can be sent")
             self._write(first + BLOCK)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bftnode.client.nonces import BLOCK, CountingNonces, FileNonces
+from bftnode.client.nonces import BLOCK, NONCE_MAX, CountingNonces, FileNonces
 from bftnode.protocol.errors import Reason, Refused
 
 
@@ -77,3 +77,18 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, content: bytes
     with pytest.raises(Refused) as caught:
         FileNonces(path)
     assert caught.value.reason is Reason.INTEGRITY
+
+
+def test_nothing_beyond_what_can_be_sent_is_taken(tmp_path: Path) -> None:
+    """A damaged file of twenty digits: what is taken from it no envelope has room for."""
+    path = tmp_path / "n"
+    for first in (b"%020d\n" % (NONCE_MAX - BLOCK + 1), b"9" * 20 + b"\n"):
+        path.write_bytes(first)
+        nonces = FileNonces(path)
+        with pytest.raises(Refused) as caught:
+            nonces.take()
+        assert caught.value.reason is Reason.INTEGRITY
+        nonces.close()
+        assert path.read_bytes() == first
+    path.write_bytes(b"%020d\n" % (NONCE_MAX - BLOCK))
+    assert FileNonces(path).take() == NONCE_MAX - BLOCK
