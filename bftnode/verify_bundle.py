@@ -82,8 +82,8 @@ def read_genesis(text: str) -> Genesis:
         content = [version, file["name"], file["application"], administrators, members, list(parameters.values())]
         content.append(file.get("cosignatures", ["ed25519"]))
         digest = hashlib.sha256(b"bftnode/v1/genesis\x00" + msgpack.packb(content)).digest()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NotProved(f"the genesis is not one: {error!r}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise NotProved(f"the genesis is not one: {error!r:.300}") from None
     return Genesis(digest, [member[0] for member in members], [member[1] for member in members])
 
 

@@ -111,6 +111,15 @@ def test_it_reads_a_genesis_as_the_nodes_do() -> None:
     assert read_genesis(write_genesis(other)).chain_id == other.chain_id() != READ.chain_id
 
 
+@pytest.mark.parametrize("deep", ["a = " + "[" * 3000, "a = " + "{a=" * 1500])
+def test_a_genesis_of_any_kind_is_read_or_not_proved(deep: str) -> None:
+    """Nested beyond the stack, and numbers that msgpack has no room for."""
+    large = write_genesis(GENESIS).replace("window = 8", f"window = {2**64}")
+    for text in (deep, large):
+        with pytest.raises(NotProved, match="the genesis is not one"):
+            read_genesis(text)
+
+
 @pytest.mark.covers("O12")
 def test_it_agrees_with_the_nodes_on_every_pair_of_frames() -> None:
     """In the same words, each contradiction and each pair that is none."""
