@@ -99,7 +99,7 @@ def identity_of(path: Path) -> Identity:
         chain_id, public_key = bytes.fromhex(fields["chain_id"]), bytes.fromhex(fields["public_key"])
         if type(member) is not int or not 0 <= member <= 255 or len(chain_id) != 32 or len(public_key) != 32:
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Refused(Reason.FOREIGN_DATA, f"{path / VERSION_NAME} is not one of ours") from None
     return Identity(schema, chain_id, member, public_key)
 

@@ -13,6 +13,7 @@ from bftnode.protocol.cosigning import Cosigned
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import Frontier, leaf_hash, root_of, verify_consistency, verify_inclusion
 from bftnode.protocol.tlog.tiles import ENTRIES, LONG_ENTRIES, Tile, parse_entry_bundle
+from bftnode.storage.directory import VERSION_NAME
 from bftnode.storage.log import node_records
 from bftnode.storage.records import Placed, nodes_before, number, open_logged
 from bftnode.storage.store import Storage, Turn
@@ -276,3 +277,15 @@ def test_proofs_and_tiles_are_of_what_is_there(tmp_path: Path) -> None:
     ):
         assert storage.tile(tile) is None
     storage.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 3000, "schema = " + "9" * 3000, "schema = 2", "schema = true", "\udc80"]
+)
+def test_a_version_of_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    """Whatever stands in it, in few words."""
+    (tmp_path / VERSION_NAME).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(Refused) as caught:
+        identity_of(tmp_path)
+    assert caught.value.reason in (Reason.FOREIGN_DATA, Reason.NEWER_DATA)
+    assert len(caught.value.detail) < 1000
