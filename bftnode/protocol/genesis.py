@@ -138,7 +138,8 @@ def certificate_pin(pem: str) -> bytes:
 
 def certificate_der(pem: str) -> bytes:
     """Raises Refused(CONFIGURATION)."""
-    lines = [line.strip() for line in pem.strip().split("\n")]
+    # Spaces and tabs only: what else Python strips, a TOML file has no room for, and the genesis is written again.
+    lines = [line.strip(" \t") for line in pem.strip(" \t\n").split("\n")]
     if len(lines) < 3 or lines[0] != "-----BEGIN CERTIFICATE-----" or lines[-1] != "-----END CERTIFICATE-----":
         raise Refused(Reason.CONFIGURATION, "tls_certificate is not one PEM certificate")
     try:

@@ -210,3 +210,13 @@ def test_parsing_is_total(text: str, at: int) -> None:
 def test_a_long_mistake_is_few_words() -> None:
     """A file of somebody else's does not come back as our message."""
     assert len(refusal(f"{'x' * 100_000} = 1\n").detail) == DETAIL_CHARACTERS_MAX
+
+
+@pytest.mark.parametrize("mark", ["\\u001c", "\\u000b", "\\f", "\\r", "\\u0085", "\\u2003"])
+def test_what_is_accepted_can_be_written(mark: str) -> None:
+    """A certificate with a space that is none would make a file that nobody reads."""
+    text = write_genesis(genesis())
+    for place in ("\n-----END", "-----\nbm90"):
+        with_mark = text.replace(place, f"{mark}{place}" if place[0] == "\n" else place.replace("\n", f"\n{mark}"), 1)
+        assert with_mark != text
+        assert "not one PEM certificate" in refusal(with_mark).detail
