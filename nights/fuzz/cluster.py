@@ -1,6 +1,7 @@
 """A cluster whose secrets are known here, so that a changed frame can be signed again: otherwise all would end at the
 signature. Its keys are those of the golden vectors (tests/vectors), which are read as data."""
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 from bftnode.protocol import transactions
 from bftnode.protocol.blocks import hash_header
 from bftnode.protocol.certificates import vote_body
+from bftnode.protocol.cosigning import CheckpointKeys, CheckpointSigner
 from bftnode.protocol.ed25519 import Signer, public_key_of, signer
 from bftnode.protocol.envelope import signing_bytes
 from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.merkle import leaf_hash, root_of
+from bftnode.protocol.tlog import notes
+from bftnode.protocol.tlog.notes import Note, sign_text, write_note
+from bftnode.protocol.tlog.policy import MemberKeys, cluster_policy
 from nights.fuzz.trees import Inner, nodes, pack
 
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -41,7 +46,7 @@ def golden(prefix: str) -> list[bytes]:
 def sign_again(tree: Any, dice: Random) -> None:
     """Frames, certificates and envelopes anywhere in a tree are signed by whom they name, inner ones first; blocks are
     named by the header beside them. One in eight is left as it is."""
-    for parent, place in reversed(list(nodes([tree]))):
+    for parent, place in reversed(nodes([tree])):
         node = parent[place]
         if dice.random() < 0.125:
             continue
@@ -102,3 +107,62 @@ def _small(*numbers: int) -> bool:
 
 def _numbers(*numbers: int) -> bool:
     return all(0 <= number < 1 << 63 for number in numbers)
+
+
+# ---- the log: checkpoints and cosignatures
+
+LOG_SEEDS = [seed_of(i, "log") for i in range(MEMBERS.n)]
+NAMES = [f"org-{i}" for i in range(MEMBERS.n)]
+MEMBER_KEYS = [
+    MemberKeys(NAMES[i], MEMBERS.public_keys[i], public_key_of(LOG_SEEDS[i]), public_key_of(LOG_SEEDS[i]))
+    for i in range(MEMBERS.n)
+]
+CHECKPOINT_KEYS = CheckpointKeys(CHAIN, MEMBER_KEYS)
+POLICY = cluster_policy(CHAIN, MEMBER_KEYS)
+_BY_LINE = {
+    (key.name, key.key_id): (key, signer(LOG_SEEDS[i]))
+    for i in range(MEMBERS.n)
+    for key in (CHECKPOINT_KEYS.log_keys[i], *CHECKPOINT_KEYS.cosigning_keys[i])
+}
+
+
+def checkpoint_signer(member: int) -> CheckpointSigner:
+    """What this member signs checkpoints with."""
+    log = signer(LOG_SEEDS[member])
+    return CheckpointSigner(CHECKPOINT_KEYS, member, log, (log,))
+
+
+def signed_note(size: int, root: bytes, time_s: int = 1_700_000_000, cosigners: int = 3) -> bytes:
+    """A checkpoint of this cluster's log, with the log's signature and some cosignatures."""
+    lines = [
+        sign_text(CHECKPOINT_KEYS.checkpoint(size, root).text(), CHECKPOINT_KEYS.log_keys[0], signer(LOG_SEEDS[0]))
+    ]
+    for member in range(cosigners):
+        lines += checkpoint_signer(member).witness(CHECKPOINT_KEYS.checkpoint(size, root), time_s)
+    return write_note(Note(CHECKPOINT_KEYS.checkpoint(size, root).text(), tuple(lines)))
+
+
+def sign_note_again(raw: bytes, dice: Random) -> bytes:
+    """The lines of a note, at the end of a text, that name keys which are known here are signed again."""
+    head, blank, tail = raw.rpartition(b"\n\n")
+    text = (head.rpartition(b"\n\n")[2] + b"\n").decode(errors="replace")
+    if not blank:
+        return raw
+    lines = [_signed_line(line, text) if dice.random() < 0.9 else line for line in tail.split(b"\n")]
+    return head + blank + b"\n".join(lines)
+
+
+def _signed_line(line: bytes, text: str) -> bytes:
+    words = line.split(b" ")
+    try:
+        _, name, encoded = words
+        value = base64.b64decode(encoded)
+        key, sign = _BY_LINE[name.decode(), value[:4]]
+    except (ValueError, KeyError):
+        return line
+    if key.kind == notes.ED25519:
+        made = sign(text.encode())
+    else:
+        time_s = int.from_bytes(value[4:12], "big")
+        made = value[4:12] + sign(f"cosignature/v1\ntime {time_s}\n{text}".encode())
+    return b" ".join((*words[:2], base64.b64encode(value[:4] + made)))

@@ -5,7 +5,7 @@ may also be spelt in another way, which every reader has to refuse.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -38,7 +38,7 @@ class Spelt:
         self.raw = raw
 
 
-class NoTree(Exception):
+class NoTree(ValueError):
     """Not msgpack, or too much of it."""
 
 
@@ -72,19 +72,37 @@ def _opened(value: Any, left: list[int], depth: int) -> Any:
 
 def pack(node: Any) -> bytes:
     """The bytes of a tree."""
+    try:
+        return bytes(msgpack.packb(node, default=_plain))
+    except _OddlySpelt:
+        return _packed(node)
+
+
+class _OddlySpelt(Exception):
+    """There is a node that msgpack does not write as it is to stand."""
+
+
+def _plain(node: Any) -> Any:
+    """What msgpack writes in the place of what it does not know."""
+    match node:
+        case Inner():
+            return pack(node.value)
+        case int():
+            return min(max(node, -(2**63)), 2**64 - 1)
+        case _:
+            raise _OddlySpelt
+
+
+def _packed(node: Any) -> bytes:
     match node:
         case Inner():
             return bytes(msgpack.packb(pack(node.value)))
         case Spelt():
             return node.raw
-        case bool():
-            return bytes(msgpack.packb(node))
         case list():
-            return _header(len(node)) + b"".join(map(pack, node))
-        case int():
-            return bytes(msgpack.packb(min(max(node, -(2**63)), 2**64 - 1)))
+            return _header(len(node)) + b"".join(map(_packed, node))
         case _:
-            return bytes(msgpack.packb(node))
+            return bytes(msgpack.packb(node, default=_plain))
 
 
 def _header(count: int) -> bytes:
@@ -93,14 +111,20 @@ def _header(count: int) -> bytes:
     return b"\xdc" + struct.pack(">H", count) if count < 1 << 16 else b"\xdd" + struct.pack(">I", count)
 
 
-def nodes(tree: Any) -> Iterator[tuple[list[Any], int]]:
-    """Every node that stands in a list, as (list, place), from the top."""
-    if isinstance(tree, Inner):
-        yield from nodes(tree.value)
-    elif isinstance(tree, list):
-        for place, item in enumerate(tree):
-            yield tree, place
-            yield from nodes(item)
+def nodes(tree: Any) -> list[tuple[list[Any], int]]:
+    """Every node that stands in a list, as (list, place), each before what stands in it."""
+    found: list[tuple[list[Any], int]] = []
+    left = [tree]
+    while left:
+        node = left.pop()
+        if type(node) is Inner:
+            node = node.value
+        if type(node) is list:
+            for place, item in enumerate(node):
+                found.append((node, place))
+                if type(item) is list or type(item) is Inner:
+                    left.append(item)
+    return found
 
 
 Mend = Callable[[Any, Random], None]
@@ -113,11 +137,11 @@ def leave(tree: Any, dice: Random) -> None:
 
 def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, Random], bytes]:
     """Changes trees; nodes of the `donors` take the place of others. What is no tree is a donor's mutant instead."""
-    gift: list[Any] = []
+    gift: list[tuple[list[Any], int]] = []
 
     def mutate(data: bytes, dice: Random) -> bytes:
         if not gift:
-            gift.extend(parse(raw) for raw in donors())
+            gift.extend(nodes([parse(raw) for raw in donors()]))
         try:
             tree = parse(data)
         except NoTree:
@@ -132,8 +156,17 @@ def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, R
     return mutate
 
 
-def _change(whole: list[Any], dice: Random, gift: list[Any]) -> None:
-    places = list(nodes(whole))
+def tree_change(tree: Any, dice: Random) -> bytes:
+    """The bytes of a tree with one node changed, all by itself. Raises NoTree for what is no array."""
+    if not isinstance(tree, list):
+        raise NoTree
+    whole = [tree]
+    _change(whole, dice, nodes(whole))
+    return pack(whole[0])
+
+
+def _change(whole: list[Any], dice: Random, gift: list[tuple[list[Any], int]]) -> None:
+    places = nodes(whole)
     parent, place = dice.choice(places)
     node = parent[place]
     match dice.randrange(8):
@@ -145,7 +178,7 @@ def _change(whole: list[Any], dice: Random, gift: list[Any]) -> None:
             other, at = dice.choice(places)
             parent[place] = other[at] if not _within(other[at], parent) else None
         case 3:
-            other, at = dice.choice(list(nodes([dice.choice(gift)])))
+            other, at = dice.choice(gift)
             parent[place] = parse(pack(other[at]))
         case _:
             parent[place] = _altered(node, dice)

@@ -36,7 +36,7 @@ GUESTS: dict[str, set[str]] = {
     "simulations": {"msgspec"},
     "theatre": {"trio", "msgspec", "lmdb"},
     "comparison": {"trio", "cryptography", "nacl", "lmdb"},
-    "nights": {"distributed", "atheris", "coverage", "msgpack", "msgspec"},
+    "nights": {"distributed", "atheris", "coverage", "msgpack", "msgspec", "trio"},
 }
 # The theatre plays the garden's scenarios with the house's own processes: it sees both, and only the garden's command
 # line, which hands over to it, sees the theatre. It opens members' data itself, to damage them.

@@ -158,7 +158,6 @@ TARGETS = (
         check_envelope,
         seeds_of_envelopes,
         mutator(sign_again, seeds_of_envelopes),
-        share=2,
     ),
     Target(
         "requests",
@@ -166,7 +165,6 @@ TARGETS = (
         check_request,
         seeds_of_requests,
         mutator(leave, seeds_of_requests),
-        share=2,
     ),
     Target(
         "answers",
@@ -174,6 +172,5 @@ TARGETS = (
         check_answers,
         seeds_of_answers,
         mutator(leave, seeds_of_answers),
-        share=2,
     ),
 )

@@ -11,7 +11,6 @@ from bftnode.protocol import ed25519, handshake, limits
 from bftnode.protocol.blocks import genesis_block, hash_header, open_block
 from bftnode.protocol.certificates import check_certificate
 from bftnode.protocol.codec import decode, encode
-from bftnode.protocol.cosigning import CheckpointKeys
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import check_accusation
@@ -32,7 +31,6 @@ from bftnode.protocol.messages import (
     open_run_payload,
 )
 from bftnode.protocol.nonces import CLIENT, ClientWindow
-from bftnode.protocol.tlog.policy import MemberKeys
 from bftnode.protocol.transactions import Transaction, open_transaction
 from bftnode.replica.chain import Chain
 from bftnode.replica.events import Now
@@ -42,7 +40,7 @@ from bftnode.replica.proposals import Proposals
 from bftnode.replica.view_change import CertificateMemo, ViewChanges
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import VoteBook
-from nights.fuzz.cluster import CHAIN, CLIENTS, MEMBERS, SIGNERS, golden, seed_of, sign_again
+from nights.fuzz.cluster import CHAIN, CHECKPOINT_KEYS, CLIENTS, MEMBERS, NAMES, SIGNERS, golden, sign_again
 from nights.fuzz.oracle import Target, attempt, holds, passes
 from nights.fuzz.trees import altered_bytes, leave, mutator
 
@@ -94,10 +92,6 @@ def _voice() -> Voice:
     return Voice(MEMBERS, ME, SIGNERS[ME], 1)
 
 
-_log_keys = [ed25519.public_key_of(seed_of(i, "log")) for i in range(MEMBERS.n)]
-KEYS = CheckpointKeys(
-    CHAIN, [MemberKeys(f"org-{i}", MEMBERS.public_keys[i], _log_keys[i], _log_keys[i]) for i in range(MEMBERS.n)]
-)
 _executor = Executor(Records(), tuple(CLIENTS), 100)
 _view_changes = ViewChanges(
     MEMBERS,
@@ -109,7 +103,7 @@ _view_changes = ViewChanges(
     CertificateMemo(MEMBERS, ed25519.verify),
     ed25519.verify,
 )
-_genesis_for_bundles = verify_bundle.Genesis(CHAIN, [f"org-{i}" for i in range(MEMBERS.n)], list(MEMBERS.public_keys))
+_genesis_for_bundles = verify_bundle.Genesis(CHAIN, NAMES, list(MEMBERS.public_keys))
 
 
 def open_envelope(raw: bytes) -> Transaction:
@@ -158,7 +152,7 @@ def _taken(frame: Frame, body: Body) -> bool:
         case ForkProof():
             return _judge_fork(body)
         case Cosignature():
-            return KEYS.valid(frame.sender, body.log_size, body.log_root, body.seq, body.cosignatures)
+            return CHECKPOINT_KEYS.valid(frame.sender, body.log_size, body.log_root, body.seq, body.cosignatures)
     return True
 
 
@@ -289,7 +283,6 @@ TARGETS = (
         seeds_of_frames,
         mutator(sign_again, seeds_of_frames),
         bytes_max=8192,
-        share=4,
     ),
     Target(
         "greetings",
