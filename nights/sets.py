@@ -36,7 +36,6 @@ SETS: dict[str, Entry] = {
     "crashpoints": Entry("simulations.crashpoints:CrashPoints", 0, "tests/simulation/test_crashpoints.py plays some"),
     "mutation": Entry("simulations.mutation.work:Mutation", 0, "tests/simulation/test_mutation.py plays some"),
     "fuzz": Entry("nights.fuzz.work:FUZZ", 0, "tests/fuzz plays a short unit of every target"),
-    "kills": Entry("theatre.nights.kills:Kills", 0, "tests/theatre plays some"),
     "swarm": Entry("simulations.campaign:SWARM", 0, "tests/simulation/test_swarm.py plays 200 seeds"),
     "kills": Entry("theatre.nights.kills:KILLS", 0, "tests/e2e/test_nights.py plays 3"),
     "bitflips": Entry("theatre.nights.rotten:BITFLIPS", 0, "tests/e2e/test_nights.py plays 20"),
