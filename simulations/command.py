@@ -13,6 +13,7 @@
     twins [--first A --last B]    all worlds of a member at two places, over three views; or a slice of them
         [--jobs J] [--late] [--held]
         [--unit N]                one of them, told as it happens
+    schedules lost|orders         a decision without up to three of its messages; its votes in every order; as above
     guarantees [--write FILE]     what is promised for coalitions of every size, and whether it held
     coverage [--write FILE] [--strict]  which ids of docs/faults.md were executed, by what
     bench [--strict]              deliveries a core-second, simulated minutes a minute
@@ -92,7 +93,7 @@ def _obey(options: argparse.Namespace) -> int:
 
             asked = range(options.units) if options.units is not None else options.slice
             return play_set(options.set, asked, options.jobs, options.engine, options.ledger)
-        case "twins":
+        case "twins" | "schedules":
             return worlds.obey(options)
         case "guarantees":
             return guarantees.run(options.n, options.write)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from simulations.work import Done, Work
 from simulations.world import Listener, Violation, line_of, listening
+from simulations.worlds.lost import LOST
+from simulations.worlds.orders import ORDERS
 from simulations.worlds.twins import Twins
 
 FINDINGS_MAX = 20
@@ -20,6 +22,9 @@ class Told(Work, Protocol):
 
     def tell(self, unit: int) -> None:
         """Play it, to whoever listens. Raises Violation."""
+
+
+SCHEDULES: dict[str, Told] = {"lost": LOST, "orders": ORDERS}
 
 
 class _Printer(Listener):
@@ -36,7 +41,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     twins.add_argument("--late", action="store_true", help="a COMMIT is heard in the parts of the view after its own")
     twins.add_argument("--held", action="store_true", help="what does not pass is not lost, but heard in the end")
-    for exhaustive in (twins,):
+    schedules = commands.add_parser(
+        "schedules",
+        help="one decision without up to three of its messages, or its votes in every order",
+        epilog="example: python -m simulations schedules orders --last 2520",
+    )
+    schedules.add_argument("set", choices=sorted(SCHEDULES), help="lost messages, or orders of arrival")
+    for exhaustive in (twins, schedules):
         exhaustive.add_argument("--first", type=int, default=0, metavar="A", help="the first unit (default 0)")
         exhaustive.add_argument("--last", type=int, metavar="B", help="up to this one, without it (default: all)")
         exhaustive.add_argument("--unit", type=int, metavar="N", help="play one unit, and tell it as it happens")
@@ -45,7 +56,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def obey(options: argparse.Namespace) -> int:
     """Play what was asked for; the exit code."""
-    work = Twins(late=options.late, holds=options.held)
+    work: Told = SCHEDULES[options.set] if options.command == "schedules" else Twins(options.late, options.held)
     if options.unit is not None:
         return tell(work, options.unit)
     return run(work, options.first, options.last, options.jobs)

@@ -29,25 +29,15 @@ What is one world is numbered ((twin * 52 + first) * 52 + second) * 52 + third, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bftnode.apps.execution import Executor, application_operation
-from bftnode.apps.log import Records, append
-from bftnode.protocol.membership import Membership, Parameters
 from bftnode.protocol.messages import Kind
-from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
-from bftnode.replica.position import Timing
-from simulations.crypto import Keyring
-from simulations.disks import Disk
-from simulations.judges import Judge, kind_of
-from simulations.node import Envelopes
-from simulations.simulation import CHAIN
+from simulations.judges import kind_of
 from simulations.work import Done, Finding
-from simulations.workload import FAR_AHEAD
 from simulations.world import Violation, unheard
+from simulations.worlds.cast import BOUND_MS, VIEW_MS, Cast, N, introduce
 from simulations.worlds.frozen import Frozen, freeze, thaw
 from simulations.worlds.partitions import Partition, exchanged, partitions
 from simulations.worlds.rounds import Parts, RoundNode, Rounds
 
-N = 4
 VIEWS = 3
 COPY = N
 """The place of the twin's second copy; its first one is where its member is."""
@@ -56,44 +46,10 @@ SPAN = len(WAYS) * len(WAYS) * len(WAYS)
 WORLDS = N * SPAN
 ALL_TOGETHER = WAYS[0]
 
-VIEW_MS = 1000
-STATUS_MS = VIEW_MS // 2
-TIMING = Timing(
-    view_change_timeout_ms=VIEW_MS,
-    view_change_timeout_max_ms=VIEW_MS,  # it does not double, so that views stay as long as partitions
-    status_interval_ms=STATUS_MS,
-    fetch_timeout_ms=STATUS_MS,
-    courtesy_delay_ms=60 * VIEW_MS,
-    courtesy_interval_ms=60 * VIEW_MS,
-)
-BOUND_MS = 10 * VIEW_MS
-"""2f + 8 timeouts, as in swarm.py; what is needed is mostly a few ms, since timers have run out when all hear all."""
-
 NUMBERS_A_VIEW = 10_000
 NUMBERS_OF_THE_COPY = 2_000
 """With each view everybody numbers its frames from a round number on, and the second copy from another one: neither's
 frames are replays of the other's, and what was said in vain in an earlier view makes no state another."""
-
-
-class Cast:
-    """What the worlds have in common: members, keys, the application, the operations. Nothing in here changes."""
-
-    def __init__(self) -> None:
-        self.keyring = Keyring(N, clients=2)
-        parameters = Parameters(checkpoint_interval=1000)
-        self.members = Membership(CHAIN, 0, self.keyring.members, parameters)
-        self.executor = Executor(Records(), self.keyring.clients, 100)
-        self.envelopes = Envelopes(self.members, self.executor, self.keyring.verify)
-        self.verify = self.keyring.verify
-        self.signers = [self.keyring.member_signer(member) for member in range(N)]
-        self.operations = [[self._operation(client, nonce + 1) for client in range(2)] for nonce in range(VIEWS + 1)]
-        shared = [self, self.keyring, self.verify, *self.signers, self.members, self.executor, self.envelopes, TIMING]
-        self.shared = {f"shared {number}": thing for number, thing in enumerate(shared)}
-
-    def _operation(self, client: int, nonce: int) -> Transaction:
-        operation = application_operation(append(b"%d/%d" % (client, nonce)))
-        body = TransactionBody(CHAIN, self.keyring.clients[client], nonce, FAR_AHEAD, (operation,))
-        return sign_transaction(body, self.keyring.client_signer(client))
 
 
 def company(twin: int, partition: Partition) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -128,14 +84,14 @@ def is_mirrored(twin: int, ways: Sequence[Partition]) -> bool:
 class Members(Parts):
     """Who hears whom: everything in the parts of this view; late COMMITs in those of the next one."""
 
-    def __init__(self, rounds: Rounds, *, late: bool) -> None:
+    def __init__(self, rounds: Rounds) -> None:
         super().__init__(rounds)
-        self._late = late
+        self.late = False
         self._commits: list[tuple[int, int, bytes]] = []
 
     def send(self, place: int, member: int, frame: bytes) -> None:
         """From a place to wherever `member` is in its part."""
-        if self._late and kind_of(frame) == Kind.COMMIT:
+        if self.late and kind_of(frame) == Kind.COMMIT:
             self._commits.append((place, member, frame))
         else:
             super().send(place, member, frame)
@@ -149,7 +105,7 @@ class Members(Parts):
 
     def join(self) -> None:
         """Everybody hears everybody, at once."""
-        self._late = False
+        self.late = False
         self.part(ALL_TOGETHER)
         self.release()
 
@@ -162,35 +118,16 @@ class Quintet:
         self.twin = twin
         self.ways: tuple[Partition, ...] = ()
         self.rounds = Rounds()
-        self.network = Members(self.rounds, late=False)
-        self.judge = Judge(cast.members, cast.verify, [twin], cast.keyring.clients)
+        self.network = Members(self.rounds)
+        self.judge = cast.judge(twin)
         self.nodes = [self._settle(place, twin if place == COPY else place) for place in range(N + 1)]
         self.network.part_of = ALL_TOGETHER
         self._line_up()
-        for node in self.nodes:
-            node.start()
-        self._number(0)
-        self.rounds.run(STATUS_MS - 1)  # everybody has heard a STATUS of everybody, and may vote
-        self.rounds.now_ms += 1
-        self.network.holds = holds
-        self.network._late = late
+        introduce(self.rounds)
+        self.network.holds, self.network.late = holds, late
 
     def _settle(self, place: int, member: int) -> RoundNode:
-        cast = self.cast
-        node = RoundNode(
-            self.rounds,
-            self.network,
-            self.judge,
-            cast.members,
-            member,
-            cast.signers[member],
-            cast.verify,
-            cast.envelopes,
-            Disk(cast.members, cast.executor),
-            TIMING,
-            place=place,
-        )
-        node.behind_ms = 1
+        node = self.cast.settle(self.rounds, self.network, self.judge, place, member)
         node.ignorant = member == self.twin
         return node
 
@@ -392,3 +329,9 @@ class _Walk:
         self._counts["runs"] += 1
         self._counts["deliveries"] += world.rounds.delivered - before
         self._counts["contradictions"] += bool(world.judge.accused)
+
+
+TWINS = Twins()
+TWINS_LATE = Twins(late=True)
+TWINS_HELD = Twins(holds=True)
+TWINS_LATE_HELD = Twins(late=True, holds=True)
