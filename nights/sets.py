@@ -44,6 +44,7 @@ SETS: dict[str, Entry] = {
     "orders": Entry("simulations.worlds.orders:ORDERS", 0, "tests/simulation/test_schedules.py plays some"),
     "swarm": Entry("simulations.campaign:SWARM", 0, "tests/simulation/test_swarm.py plays 200 seeds"),
     "kills": Entry("theatre.nights.kills:KILLS", 0, "tests/e2e/test_nights.py plays 3"),
+    "histories": Entry("theatre.nights.histories:HISTORIES", 0, "tests/e2e/test_nights.py plays a short one"),
     "bitflips": Entry("theatre.nights.rotten:BITFLIPS", 0, "tests/e2e/test_nights.py plays 20"),
     "truncations": Entry("theatre.nights.rotten:TRUNCATIONS", 0, "tests/e2e/test_nights.py plays 10"),
     "zeroed": Entry("theatre.nights.rotten:ZEROED", 0, "tests/e2e/test_nights.py plays 10"),

@@ -8,7 +8,7 @@ were met are not searched again (Lowe 2017), so histories of some dozens of oper
 The judge knows what a register is from the application's documentation, not from its code.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bftnode.apps import kv
@@ -78,6 +78,22 @@ def explained(calls: Sequence[Call]) -> bool:
     return False
 
 
+def judge_history(history: Iterable[tuple[bytes, Call]]) -> None:
+    """Calls with their keys, in any order. Raises Violation for a key whose results no order explains."""
+    by_key: dict[bytes, list[Call]] = {}
+    for key, call in history:
+        by_key.setdefault(key, []).append(call)
+    for key, calls in sorted(by_key.items()):
+        if len(calls) > OPERATIONS_MAX:
+            raise Violation("linearizability", f"{len(calls)} operations on {key!r} are too many to be judged")
+        if not explained(calls):
+            told = "; ".join(
+                f"{call.began_ms}..{'' if call.ended_ms == NEVER else call.ended_ms} {call.operation} {call.result}"
+                for call in calls
+            )
+            raise Violation("linearizability", f"no order explains what was seen of {key!r}: {told}")
+
+
 class Linearizability:
     """Collects the history of a run; `judge` it at the end."""
 
@@ -113,15 +129,4 @@ class Linearizability:
 
     def judge(self) -> None:
         """Raises Violation for a key whose results no order explains."""
-        histories: dict[bytes, list[Call]] = {}
-        for key, call in self._calls.values():
-            histories.setdefault(key, []).append(call)
-        for key, calls in sorted(histories.items()):
-            if len(calls) > OPERATIONS_MAX:
-                raise Violation("linearizability", f"{len(calls)} operations on {key!r} are too many to be judged")
-            if not explained(calls):
-                told = "; ".join(
-                    f"{call.began_ms}..{'' if call.ended_ms == NEVER else call.ended_ms} {call.operation} {call.result}"
-                    for call in calls
-                )
-                raise Violation("linearizability", f"no order explains what was seen of {key!r}: {told}")
+        judge_history(self._calls.values())

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from simulations.work import Done
-from theatre.nights import examination, kills, recording, rotten
+from theatre.nights import examination, histories, kills, recording, rotten
+from theatre.nights.histories import Histories
 from theatre.nights.kills import KILLS
+from theatre.nights.night import Night
 from theatre.nights.town import MEMBERS, Town
 
 
@@ -34,7 +36,7 @@ def test_cycles_of_kill_9_lose_nothing_that_was_acknowledged() -> None:
     assert counts["acknowledged"] >= 3 * kills.PROGRESS
 
 
-async def lose_everything(self: kills.Night, town: Town, victims: Sequence[int]) -> None:
+async def lose_everything(self: Night, town: Town, victims: Sequence[int]) -> None:
     """In place of a kill: all disks as they were before the cycle."""
     await town.troupe.kill(*range(MEMBERS))
     for member in range(MEMBERS):
@@ -47,7 +49,7 @@ def test_an_acknowledged_operation_that_is_lost_is_found(monkeypatch: pytest.Mon
     monkeypatch.setattr(kills, "_kill", lose_everything)
     cycle = kills._cycle
 
-    async def with_copies(night: kills.Night, town: Town, load: kills.Load, *rest: object) -> None:
+    async def with_copies(night: Night, town: Town, load: kills.Load, *rest: object) -> None:
         for member in range(MEMBERS):
             town.troupe.copy_data(member)
         await load.progress(kills.PROGRESS, kills.PROGRESS_S, town)
@@ -122,3 +124,27 @@ def test_an_examination_that_dies_is_a_finding(recorded: recording.Recording, ke
     assert [(finding.unit, finding.judge) for finding in done.findings] == [(0, "died"), (1, "died")]
     assert all("exit code 1" in finding.detail for finding in done.findings)
     assert done.findings[0].replay.startswith(f"BFTNODE_RECORDING={kept / 'nonsense-0'} python -m theatre nonsense 0")
+
+
+@pytest.mark.covers("D01", "T04", "P42", "X01")
+def test_a_history_of_real_clients_is_linearizable() -> None:
+    """Members are killed, paused and cut off meanwhile; quick reads keep what they promise."""
+    counts = held(Histories(250).play(0, 1), 1)
+    assert counts["operations"] == 250
+    assert counts["quick reads"] > 10
+    assert any(counts.get(trouble, 0) for trouble in ("kills", "pauses", "cuts", "splits"))
+
+
+async def cut_off(night: Night, town: Town, dice: object) -> None:
+    """One member hears nothing any more."""
+    town.apart([0])
+
+
+def test_a_history_that_is_not_linearizable_is_found(monkeypatch: pytest.MonkeyPatch, kept: Path) -> None:
+    """One member's word where a linearizable read was asked for, and that member is cut off."""
+    monkeypatch.setattr(histories, "LINEARIZABLE", "local")
+    monkeypatch.setattr(histories, "_trouble", cut_off)
+    [finding] = Histories(250).play(0, 1).findings
+    assert finding.judge == "linearizability"
+    assert "no order explains what was seen of" in finding.detail
+    assert finding.replay == "python -m theatre histories 0..0"

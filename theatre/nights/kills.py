@@ -129,12 +129,7 @@ async def _cycle(night: Night, town: Town, load: Load, dice: Random) -> None:
         troupe.pause(patient)
         night.count("pauses")
     elif trouble in ("cut", "split"):
-        apart = [patient] if trouble == "cut" else [patient, (patient + 1) % MEMBERS]
-        for member in apart:
-            for other in range(MEMBERS):
-                if other not in apart:
-                    town.wires.sky.cut(member, other)
-                    town.wires.sky.cut(other, member)
+        town.apart([patient] if trouble == "cut" else [patient, (patient + 1) % MEMBERS])
         night.count("cuts")
     town.say(f"cycle {night.unit}: kill {victims}, {trouble} n{patient}")
     await _kill(night, town, victims)

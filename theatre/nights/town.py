@@ -1,6 +1,6 @@
 """Four recorded members on their own wires, under load, for a night; and what must hold when it is over."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -60,6 +60,14 @@ class Town:
 
     def say(self, line: str) -> None:
         self.story.append(f"{trio.current_time() - self._began:8.2f} s  {line}")
+
+    def apart(self, members: Sequence[int]) -> None:
+        """Nothing passes between these and the others, until `wires.sky.join`."""
+        for member in members:
+            for other in range(MEMBERS):
+                if other not in members:
+                    self.wires.sky.cut(member, other)
+                    self.wires.sky.cut(other, member)
 
     async def status(self) -> dict[int, NodeStatus]:
         """Of those that answer."""
