@@ -32,7 +32,6 @@ class Entry:
 
 
 SETS: dict[str, Entry] = {
-    "twins": Entry("simulations.worlds.twins:Twins", 0, "tests/simulation/test_twins.py plays a slice"),
     "crashpoints": Entry("simulations.crashpoints:CrashPoints", 0, "tests/simulation/test_crashpoints.py plays some"),
     "mutation": Entry("simulations.mutation.work:Mutation", 0, "tests/simulation/test_mutation.py plays some"),
     "fuzz": Entry("nights.fuzz.work:FUZZ", 0, "tests/fuzz plays a short unit of every target"),

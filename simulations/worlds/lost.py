@@ -137,7 +137,7 @@ class Quartet:
         self.network.said = {}
 
     def play(self, behaviour: Behaviour | None, lost: Sequence[Message]) -> list[Message]:
-        """Decide an operation without these messages, then another one; what was said for the first. Raises Violation."""
+        """Decide an operation without these, and another one; what was said for the first. Raises Violation."""
         if behaviour is not None:
             liar = self.rounds.nodes[PRIMARY]
             assert isinstance(liar, RoundLiar), "settled as one"
