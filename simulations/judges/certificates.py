@@ -23,6 +23,8 @@ class Certificates:
         chain_id, keys = court.members.chain_id, court.members.public_keys
         if certificate.phase != COMMIT or len(set(senders)) != len(senders) or len(senders) < court.quorum:
             raise Violation("certificate", f"{node.name} keeps {len(set(senders))} votes as a commit certificate")
+        if max(senders) >= court.members.n:
+            raise Violation("certificate", f"{node.name} keeps a vote of member {max(senders)}, whom there is not")
         for vote in certificate.votes:
             message = signing_bytes(chain_id, certificate.phase, vote.sender, vote.boot, vote.counter, body)
             if not court.verify(keys[vote.sender], message, vote.signature):

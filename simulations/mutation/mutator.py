@@ -39,10 +39,16 @@ TRIES = 12
 TO_ONE = frozenset(kind.name for kind in (Kind.FETCH_RUN, Kind.RUN, Kind.FETCH_BLOCK, Kind.BLOCK))
 """Kinds that are always said to one member; others mostly to all."""
 
+MANY_TIMES, MANY = 0.1, 8
+"""How often a message is said not once but so many times more; one flood for each bound that counts what one says."""
+
+SIGNABLE = 0.8
+"""How often a place is taken that the liar can sign again, where a message has such places and others."""
+
 ATTEMPTS = 6
 """With other dice an operator may find something to change."""
 
-AIMED_MESSAGES = 4
+AIMED_MESSAGES = 6
 """So many different messages are changed in the cell that a run aims at, as they come."""
 
 SHOWN_CHARACTERS = 60
@@ -117,6 +123,8 @@ def mutated(cell: Cell, raw: bytes, bank: Bank, pens: Pens, dice: Random) -> tup
     found = places(whole, at.steps)
     if not found:
         raise Unchanged
+    if cell.operator != UNSIGNED and dice.random() < SIGNABLE:
+        found = [place for place in found if pens.signs(whole, place)] or found
     place = dice.choice(found)
     value = value_at(whole, place)
     source = Source(dice, lambda of: bank.value(at, of, dice))
@@ -238,20 +246,42 @@ class Mutator(Behaviour):
         match cell.operator:
             case operator if operator not in WHOLE:
                 raw, how = mutated(cell, frame, self.bank, self.pens, dice)
-                return (raw,), how
+                return (raw, *self._more(cell, frame, dice)), how
             case operators.OMITTED:
                 return (), "it is not said"
             case operators.REPEATED:
                 return (frame, frame), "it is said twice"
             case operators.RENEWED:
-                try:
-                    opened = open_frame(frame)
-                    again = self.liar.seal(Kind(opened.kind), open_body(opened), opened.payload)
-                except Refused:
-                    raise Unchanged from None
-                return (frame, again), "it is said again under a fresh number"
+                return (frame, self._renewed(frame)), "it is said again under a fresh number"
             case _:
                 return (self.bank.older(cell.message, frame, dice),), "an earlier one is said"
+
+    def _more(self, cell: Cell, frame: bytes, dice: Random) -> list[bytes]:
+        """Now and then a message is said many times, under fresh numbers and each time changed otherwise."""
+        raws: list[bytes] = []
+        if dice.random() >= MANY_TIMES or not self._is_own(frame):
+            return raws
+        for _ in range(MANY):
+            try:
+                assert self.pens is not None, "given by whoever made the world"
+                raws.append(mutated(cell, self._renewed(frame), self.bank, self.pens, dice)[0])
+            except Unchanged:
+                continue
+        return raws
+
+    def _is_own(self, frame: bytes) -> bool:
+        try:
+            return open_frame(frame).sender == self.liar.member
+        except Refused:
+            return False
+
+    def _renewed(self, frame: bytes) -> bytes:
+        """The same under a fresh number."""
+        try:
+            opened = open_frame(frame)
+            return self.liar.seal(Kind(opened.kind), open_body(opened), opened.payload)
+        except Refused:
+            raise Unchanged from None
 
     def _write(self, cell: Cell, frame: bytes, instead: Sequence[bytes], victims: Sequence[int]) -> None:
         if cell.operator == operators.OMITTED:

@@ -20,8 +20,9 @@ from bftnode.protocol.merkle import leaf_hash, root_of
 from bftnode.protocol.messages import Cosignature, Kind, PrePrepare, open_body
 from bftnode.protocol.transactions import SIGNING_DOMAIN, SignedBody, TransactionBody
 from simulations.adversaries.liar import Liar
+from simulations.mutation.shapes import Step, value_at
 
-_NOT_ENCODABLE = (struct.error, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+_NOT_ENCODABLE = (struct.error, AttributeError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What comes of signing something that is not of its type: then it stays as it is."""
 
 _body_of = reader_of(TransactionBody)
@@ -41,6 +42,24 @@ class Pens:
     def drawn(self, dice: Random) -> None:
         """How the next message is mended."""
         self.header_follows = dice.random() < 0.5
+
+    def signs(self, whole: Any, place: tuple[Step, ...]) -> bool:
+        """Whether all that is signed on the way to a place is this liar's to sign."""
+        for step in place:
+            if not self._is_mine(whole):
+                return False
+            whole = value_at(whole, (step,))
+        return self._is_mine(whole)
+
+    def _is_mine(self, value: Any) -> bool:
+        match value:
+            case Frame() | VoteSignature():
+                return value.sender == self.liar.member
+            case SignedBody():
+                body: TransactionBody = _body_of(value.body)
+                return body.client == self.client
+            case _:
+                return True
 
     def mend(self, value: Any, name: str) -> Any:
         """A struct of which field `name` was changed, signed again; as it is, where the signature was changed itself,

@@ -37,11 +37,11 @@ from simulations.mutation.operators import OLDER, OMITTED, RENEWED, REPEATED, WH
 from simulations.mutation.pens import Pens
 from simulations.mutation.rounds import Partition, Rounds, rule_of
 from simulations.mutation.shapes import ENVELOPE
-from simulations.mutation.situations import FIRST_BLOCK_MS, STORIES, Scene, scene
+from simulations.mutation.situations import FIRST_BLOCK_MS, STORIES, UNDECIDED_MS, Scene, scene
 from simulations.mutation.statements import statement_of
 from simulations.network import Network, Weather
 from simulations.node import Envelopes, Node
-from simulations.scenarios.stage import _log_seed, log_members
+from simulations.scenarios.stage import log_members, log_seed
 from simulations.simulation import CHAIN
 from simulations.swarm import liveness_bound_ms
 from simulations.workload import EQUIVOCATOR, FAR_AHEAD, Workload
@@ -61,7 +61,7 @@ TIMING = Timing(
 )
 WEATHER = Weather(delay_min_ms=1, delay_max_ms=4)
 RETRY_MS = 400
-NETWORK_MAX, PROCESS_MAX, TRANSACTIONS_MAX = 3, 3, 3
+NETWORK_MAX, PROCESS_MAX, TRANSACTIONS_MAX = 3, 3, 2
 ROUNDS = 18
 """Faults are in the first so many rounds: six blocks of one view, or four and a view change."""
 SPAN_MS = 220
@@ -125,7 +125,7 @@ def draw(seed: int, *, network: int | None = None, process: int | None = None, t
         scene(aim.message, n, quorums.max_faulty(n), dice, certified="certificate" in aim.field),
         dice.randint(0, NETWORK_MAX),
         dice.randint(1, PROCESS_MAX),
-        dice.randint(1, TRANSACTIONS_MAX),
+        dice.randint(0, TRANSACTIONS_MAX),
         dice.random() < 0.15,
     )
     return replace(
@@ -179,7 +179,7 @@ def _executor(n: int) -> Executor:
 @cache
 def _cosigners(members: Membership) -> tuple[CheckpointSigner, ...]:
     keys = CheckpointKeys(CHAIN, log_members(members))
-    signers = [signer(_log_seed(member)) for member in range(members.n)]
+    signers = [signer(log_seed(member)) for member in range(members.n)]
     return tuple(CheckpointSigner(keys, member, sign, (sign,)) for member, sign in enumerate(signers))
 
 
@@ -213,7 +213,8 @@ class Run:
         liar = self._node(Liar, member)
         first = member == self.plan.scene.liars[0]
         dice = self.world.random(f"mutator {member}")
-        victims = tuple(other for other in range(self.plan.n) if other not in self.plan.scene.liars)
+        out = self.plan.scene.out_of_reach
+        victims = tuple(other for other in range(self.plan.n) if other not in self.plan.scene.liars and other != out)
         mutator = Mutator(dice, self._orders(member, aims=first), self.rounds, self.ledger, victims)
         clients = self.keyring.clients
         mutator.pens = Pens(
@@ -279,6 +280,11 @@ class Run:
             self._check_end()
         except Violation as found:
             violation = found
+        except Exception as error:
+            if _is_ours(error):
+                raise
+            # Judges that cannot read what a correct member has written, and disks that it must not be written to.
+            violation = _raised("somebody", error)
         finally:
             agreement.PIPELINE_TRANSACTIONS = before
         world = self.world
@@ -297,9 +303,10 @@ class Run:
         plan = self.plan
         for node in self.nodes:
             self.world.after(0, node.start)
-        self.workload.schedule(1, 5, odd=0)
-        self.workload.schedule(plan.transactions - 1, SPAN_MS, odd=0)
-        self.world.after(self._dice.randint(FIRST_BLOCK_MS + 10, SPAN_MS), self._ask_for_two)
+        self.world.at(2, self._ask_for, 1)
+        self.workload.schedule(plan.transactions, SPAN_MS, odd=0)
+        at_ms = UNDECIDED_MS[0] + 1 if plan.scene.undecided else self._dice.randint(FIRST_BLOCK_MS + 10, SPAN_MS)
+        self.world.at(at_ms, self._ask_for, 2)
         if plan.aim.message == ENVELOPE and plan.process:
             for _ in range(3):
                 self.world.after(self._dice.randint(5, SPAN_MS), self._lie_at_the_door)
@@ -340,7 +347,7 @@ class Run:
             except Violation:
                 raise
             except Exception as error:
-                raise _raised(node, error) from error
+                raise _raised(node.name, error) from error
 
     def _check_end(self) -> None:
         """All have one log, and whoever compares what is on the disks finds nobody honest guilty."""
@@ -369,13 +376,14 @@ class Run:
     def _envelope_of(self, nonce: int, *operations: bytes) -> Transaction:
         return self.workload.transaction(EQUIVOCATOR, nonce, operations, FAR_AHEAD)
 
-    def _ask_for_two(self) -> None:
-        """Two good ones of a client that lies, to everybody, so that a block has several."""
-        one, other = self._envelope(), self._envelope()
-        for transaction in (one, other):
+    def _ask_for(self, count: int) -> None:
+        """Good ones of the client that lies, to everybody: for a first block, and for one with several."""
+        asked = [self._envelope() for _ in range(count)]
+        for transaction in asked:
             self.mutator.bank.keep(ENVELOPE, transaction.raw, own=True)
         for node in self.nodes:
-            node.submit(one, other)
+            if node.up:
+                node.submit(*asked)
 
     def _lie_at_the_door(self) -> None:
         """An envelope that is changed, shown to members as a client shows it."""
@@ -422,14 +430,19 @@ class Run:
             self.world.tell(node.name, f"refuses an envelope: {refused}")
             return
         except Exception as error:
-            raise _raised(node, error) from error
+            raise _raised(node.name, error) from error
         node.submit(transaction)
 
 
-def _raised(node: Node, error: Exception) -> Violation:
+def _is_ours(error: Exception) -> bool:
+    """Whether it is the mutator's own mistake."""
+    return f"/{__package__.replace('.', '/')}/" in traceback.extract_tb(error.__traceback__)[-1].filename
+
+
+def _raised(who: str, error: Exception) -> Violation:
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rsplit('/', 1)[-1]}:{place.lineno}"
-    return Violation("raised", f"{node.name}: {type(error).__name__} at {where}: {error}")
+    return Violation("raised", f"{who}: {type(error).__name__} at {where}: {error}")
 
 
 def play(plan: Plan, *, remember: int = 0) -> Outcome:
@@ -442,7 +455,7 @@ def smallest(plan: Plan) -> Plan:
     changed ones, then fewer transactions. The plan itself, where nothing smaller fails."""
     for network in range(plan.network + 1):
         for process in range(plan.process + 1):
-            for transactions in range(1, plan.transactions + 1):
+            for transactions in range(plan.transactions + 1):
                 smaller = replace(plan, network=network, process=process, transactions=transactions)
                 if smaller == plan or play(smaller).violation is not None:
                     return smaller

@@ -70,7 +70,10 @@ SINGLE = Parameters(block_transactions_max=2, window=1, checkpoint_interval=2)
 FIRST_BLOCK_MS = 60
 """By when a first block is committed in a fair world."""
 
-CUT_OFF_MS = 700
+UNDECIDED_MS = (FIRST_BLOCK_MS + 2, FIRST_BLOCK_MS + 32)
+"""Between these a block is prepared and not committed, where a scene asks for it."""
+
+CUT_OFF_MS = 580
 """Until when who is cut off stays so: timeouts run out, and another primary takes over."""
 
 AWAY_MS = 300
@@ -92,11 +95,17 @@ class Scene:
     unkind_ms: int
     parameters: Parameters = SMALL
     cut_off: tuple[int, int, int] | None = None  # (place, from ms, until ms)
+    undecided: bool = False  # before, a block is prepared, and no COMMIT for it arrives: it is for the next view
     only_the_liar: tuple[int, int] | None = None  # until then this place hears and reaches no other: (place, ms)
     without_proposals: int | None = None  # this place gets none
     speaks_ms: tuple[int, ...] = ()  # when the liar says something of itself
     first_fault: int = 3  # the round from which on rounds lose messages: after the first block
     cosigns: bool = False
+
+    @property
+    def out_of_reach(self) -> int | None:
+        """Whom it makes no sense to lie to: who is cut off, and has nothing to ask when it is back."""
+        return None if self.cut_off is None or self.only_the_liar is not None else self.cut_off[0]
 
     def losses(self, world: World) -> Iterable[Loss]:
         """What is lost in it, beside the rounds with faults."""
@@ -107,6 +116,12 @@ class Scene:
                 return alone in (place, to) and begins_ms <= world.now_ms < ends_ms
 
             yield unheard
+        if self.undecided:
+
+            def undecided(_place: int, _to: int, frame: bytes) -> bool:
+                return kind_of(frame) == Kind.COMMIT and UNDECIDED_MS[0] <= world.now_ms < UNDECIDED_MS[1]
+
+            yield undecided
         if self.only_the_liar is not None:
             asker, until_ms = self.only_the_liar
 
@@ -127,16 +142,20 @@ def scene(message: str, n: int, f: int, dice: Random, *, certified: bool) -> Sce
     """A situation in which a kind of message is said, with f liars; `certified`: after something was prepared."""
     name = dice.choice(SITUATIONS.get(message, (SPEAKS,)))
     begins_ms = FIRST_BLOCK_MS if certified else dice.choice((0, FIRST_BLOCK_MS))
+    undecided = dice.random() < 0.6
+    if undecided:
+        begins_ms = UNDECIDED_MS[1] - 5
+    cut_off = (0, begins_ms, CUT_OFF_MS)
     match name:
         case "checkpoints":
             return Scene(name, _with(dice.randrange(n), n, f, dice), 300, OFTEN)
         case "first primary":
             return Scene(name, _with(0, n, f, dice), 300, first_fault=0)
         case "next primary":
-            return Scene(name, _with(1, n, f, dice, (0,)), CUT_OFF_MS + 100, cut_off=(0, begins_ms, CUT_OFF_MS))
+            return Scene(name, _with(1, n, f, dice, (0,)), CUT_OFF_MS + 20, cut_off=cut_off, undecided=undecided)
         case "primary unheard":
             liar = dice.randrange(2, n)
-            return Scene(name, _with(liar, n, f, dice, (0, 1)), CUT_OFF_MS + 100, cut_off=(0, begins_ms, CUT_OFF_MS))
+            return Scene(name, _with(liar, n, f, dice, (0, 1)), CUT_OFF_MS + 20, cut_off=cut_off, undecided=undecided)
         case "liar away":
             liar = dice.randrange(1, n)
             return Scene(name, _with(liar, n, f, dice), AWAY_MS + 200, SINGLE, cut_off=(liar, 0, AWAY_MS))
@@ -156,7 +175,8 @@ def scene(message: str, n: int, f: int, dice: Random, *, certified: bool) -> Sce
         case "cosigning":
             return Scene(name, _with(dice.randrange(n), n, f, dice), 300, OFTEN, cosigns=True)
         case _:
-            return Scene(name, _with(dice.randrange(n), n, f, dice), 300, first_fault=0)
+            liars = _with(dice.randrange(n), n, f, dice)
+            return Scene(name, liars, 300, dice.choice((SMALL, SINGLE)), first_fault=0)
 
 
 def _with(liar: int, n: int, f: int, dice: Random, honest: tuple[int, ...] = ()) -> tuple[int, ...]:

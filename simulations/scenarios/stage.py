@@ -39,13 +39,14 @@ Loss = Callable[[int, int, Kind, int, int], bool]
 """(from, to, kind, view, height) -> whether it is lost. View and height are those of proposals and votes, else 0."""
 
 
-def _log_seed(member: int) -> bytes:
+def log_seed(member: int) -> bytes:
+    """The secret of a member's log key."""
     return hashlib.sha256(b"log key %d" % member).digest()
 
 
 def log_members(members: Membership) -> list[MemberKeys]:
     """Everybody's public keys; log keys are real ones, for everybody's tools."""
-    publics = [public_key_of(_log_seed(member)) for member in range(members.n)]
+    publics = [public_key_of(log_seed(member)) for member in range(members.n)]
     return [MemberKeys(f"m{i}", members.public_keys[i], key, key) for i, key in enumerate(publics)]
 
 
@@ -92,7 +93,7 @@ class Stage:
         self.log_members = log_members(self.members)
         self.log_keys = CheckpointKeys(CHAIN, self.log_members)
         for node in self.everywhere if cosigns else ():
-            sign = signer(_log_seed(node.member))
+            sign = signer(log_seed(node.member))
             node.cosigner = CheckpointSigner(self.log_keys, node.member, sign, (sign,))
         for node in self.everywhere:
             node.start()

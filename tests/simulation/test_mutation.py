@@ -12,10 +12,11 @@ from bftnode.protocol.transactions import SignedBody
 from simulations.command import main
 from simulations.mutation.matrix import EXCLUDED, Cell, cells, table, why_not
 from simulations.mutation.operators import OPERATORS, Source, Unchanged, apply, made, operators_of
-from simulations.mutation.play import draw, play
+from simulations.mutation.play import draw, play, smallest
 from simulations.mutation.shapes import CARRIED, ENVELOPE, MESSAGES, OPAQUE, PAYLOADS, fields_of
 from simulations.mutation.work import Mutation, done
 from simulations.work import Work
+from tests.exam.in_process import bug_named, plant
 
 NUMBER = inspect.type_info(UInt)
 HASH = inspect.type_info(Hash32)
@@ -199,6 +200,56 @@ def test_fewer_faults_leave_the_others_as_they_were() -> None:
     more, fewer = play(draw(8, network=0, process=3)), play(draw(8, network=0, process=1))
     assert fewer.plan.aim in fewer.heard
     assert fewer.plan.aim in more.heard
+
+
+# ---- what it finds
+
+PLANTED = [
+    ("votes-for-other-blocks-counted", "PREPARE", "block", 5),
+    ("signatures-of-votes-believed", "COMMIT", "frame.signature", 8),
+    ("run-not-tied-to-its-certificate", "RUN", "payload[].header", 15),
+    ("no-upper-watermark", "PREPARE", "seq", 60),
+    ("certificate-of-one-sender", "RUN", "certificate.votes", 60),
+    ("view-change-certificate-unchecked", "VIEW_CHANGE", "certificate", 80),
+]
+"""(bug of tests/exam/bugs.toml, message, field, within so many seeds that aim there)."""
+
+
+def _seeds_at(message: str, field: str, count: int) -> list[int]:
+    """The first seeds that aim at such a field, or below it."""
+    rounds = range(count)
+    places = [at for at, cell in enumerate(cells()) if cell.message == message and cell.field.startswith(field)]
+    return [at + len(cells()) * again for again in rounds for at in places][:count]
+
+
+@pytest.mark.parametrize(("name", "message", "field", "within"), PLANTED, ids=[item[0] for item in PLANTED])
+def test_a_bug_is_found(name: str, message: str, field: str, within: int) -> None:
+    """A line of validation that is not as it should be; and it is that line which is found."""
+    found = None
+    with plant(bug_named(name)):
+        for seed in _seeds_at(message, field, within):
+            found = play(draw(seed))
+            if found.violation is not None:
+                break
+        assert found is not None
+        assert found.violation is not None, f"not in {within} seeds"
+        smaller = smallest(found.plan)
+        assert play(smaller).violation is not None
+        assert (smaller.network, smaller.process, smaller.transactions) <= (
+            found.plan.network,
+            found.plan.process,
+            found.plan.transactions,
+        )
+    assert play(found.plan).violation is None
+    assert play(smaller).violation is None
+
+
+def test_a_finding_says_how_to_see_it_again() -> None:
+    """One line, with as little as still fails."""
+    with plant(bug_named("votes-for-other-blocks-counted")):
+        found = Mutation().play(*((at := _seeds_at("PREPARE", "block", 1)[0]), at + 1)).findings
+    assert found[0].replay.startswith(f"python -m simulations mutate --seed {found[0].unit}")
+    assert "--network 0" in found[0].replay
 
 
 SLICE_RUNS = 150
