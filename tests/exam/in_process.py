@@ -11,12 +11,12 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from tests.exam.__main__ import CHECKOUT, Bug, bugs, planted
+from tests.exam.planting import CHECKOUT, Patch, patches, planted
 
 
-def bug_named(name: str) -> Bug:
+def bug_named(name: str) -> Patch:
     """The bug of this name."""
-    return next(bug for bug in bugs() if bug.name == name)
+    return next(bug for bug in patches() if bug.name == name)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -38,8 +38,8 @@ def _function(module: Any, qualname: str) -> FunctionType | None:
 
 
 @contextmanager
-def plant(bug: Bug) -> Iterator[None]:
-    """The bug is there. Raises BadBug where its line is gone."""
+def plant(bug: Patch) -> Iterator[None]:
+    """The bug is there. Raises BadPatch where its line is gone."""
     path = Path(CHECKOUT, bug.file)
     source = path.read_text(encoding="utf-8")
     module = importlib.import_module(bug.file.removesuffix(".py").replace("/", "."))

@@ -197,7 +197,7 @@ def test_with_no_faults_nothing_is_changed() -> None:
 
 def test_fewer_faults_leave_the_others_as_they_were() -> None:
     """What the first fault does does not hang on whether there is a third one."""
-    more, fewer = play(draw(8, network=0, process=3)), play(draw(8, network=0, process=1))
+    more, fewer = play(draw(450, network=0, process=3)), play(draw(450, network=0, process=1))
     assert fewer.plan.aim in fewer.heard
     assert fewer.plan.aim in more.heard
 
