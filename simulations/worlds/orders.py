@@ -129,7 +129,7 @@ def hear(cast: Cast, case: Case, told: Told, order: Sequence[Arrival]) -> tuple[
     network.part_of = tuple(range(N))  # nobody else is there
     for member in range(N):
         if member != case.member:
-            network.settle_at(member, member, _deaf, _unlinked)
+            network.settle_at(member, member, _deaf, _unlinked, _unlinked)
     node = cast.settle(rounds, network, judge, case.member, case.member)
     rounds.nodes = [node]
     node.start()
