@@ -15,6 +15,7 @@ from nights.ledger import BadLedger, Ledger
 from nights.sets import ROOT, NoSuchSet, address_of, find
 from simulations.work import is_alone
 
+DEFAULT_LEDGER = Path(".nights.sqlite")
 EXIT_INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

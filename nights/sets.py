@@ -23,30 +23,40 @@ class NoSuchSet(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """What CI plays of a set, and how many runs that is at least."""
+
+    units: range
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One set: where it lives, and the slice of it that CI plays (0 units: see `because`)."""
+    """One set: where it lives, what CI plays of it (None: see `because`), and how many units are asked for where that
+    is not what the set itself calls full."""
 
     address: str  # module:attribute
-    ci_units: int
-    because: str = ""  # why CI plays none of it
+    ci: Slice | None = None
+    because: str = ""
+    full: int | None = None
 
 
 SETS: dict[str, Entry] = {
-    "crashpoints": Entry("simulations.crashpoints:CrashPoints", 0, "tests/simulation/test_crashpoints.py plays some"),
-    "mutation": Entry("simulations.mutation.work:Mutation", 0, "tests/simulation/test_mutation.py plays some"),
-    "fuzz": Entry("nights.fuzz.work:FUZZ", 0, "tests/fuzz plays a short unit of every target"),
-    "twins": Entry("simulations.worlds.twins:TWINS", 0, "tests/simulation/test_twins.py plays some"),
-    "twins-late": Entry("simulations.worlds.twins:TWINS_LATE", 0, "tests/simulation/test_twins.py plays some"),
-    "twins-held": Entry("simulations.worlds.twins:TWINS_HELD", 0, "tests/simulation/test_twins.py plays some"),
-    "twins-late-held": Entry("simulations.worlds.twins:TWINS_LATE_HELD", 0, "as twins-late, and twins-held"),
-    "lost": Entry("simulations.worlds.lost:LOST", 0, "tests/simulation/test_schedules.py plays some"),
-    "orders": Entry("simulations.worlds.orders:ORDERS", 0, "tests/simulation/test_schedules.py plays some"),
-    "swarm": Entry("simulations.campaign:SWARM", 0, "tests/simulation/test_swarm.py plays 200 seeds"),
-    "kills": Entry("theatre.nights.kills:KILLS", 0, "tests/e2e/test_nights.py plays 3"),
-    "histories": Entry("theatre.nights.histories:HISTORIES", 0, "tests/e2e/test_nights.py plays a short one"),
-    "bitflips": Entry("theatre.nights.rotten:BITFLIPS", 0, "tests/e2e/test_nights.py plays 20"),
-    "truncations": Entry("theatre.nights.rotten:TRUNCATIONS", 0, "tests/e2e/test_nights.py plays 10"),
-    "zeroed": Entry("theatre.nights.rotten:ZEROED", 0, "tests/e2e/test_nights.py plays 10"),
+    "twins": Entry("simulations.worlds.twins:TWINS", Slice(range(2704), 1)),
+    "twins-late": Entry("simulations.worlds.twins:TWINS_LATE", Slice(range(2704), 1)),
+    "twins-held": Entry("simulations.worlds.twins:TWINS_HELD", Slice(range(2704), 1)),
+    "twins-late-held": Entry("simulations.worlds.twins:TWINS_LATE_HELD", Slice(range(2704), 1)),
+    "lost": Entry("simulations.worlds.lost:LOST", Slice(range(1), 1)),
+    "orders": Entry("simulations.worlds.orders:ORDERS", Slice(range(1), 1)),
+    "crashpoints": Entry("simulations.crashpoints:CrashPoints", Slice(range(30), 1)),
+    "mutation": Entry("simulations.mutation.work:Mutation", Slice(range(400), 400), full=250_000),
+    "fuzz": Entry("nights.fuzz.work:FUZZ", Slice(range(10), 10)),
+    "swarm": Entry("simulations.campaign:SWARM", None, "tests/simulation/test_swarm.py plays 200 seeds"),
+    "kills": Entry("theatre.nights.kills:KILLS", None, "tests/e2e/test_nights.py plays 3"),
+    "histories": Entry("theatre.nights.histories:HISTORIES", None, "tests/e2e/test_nights.py plays a short one"),
+    "bitflips": Entry("theatre.nights.rotten:BITFLIPS", None, "tests/e2e/test_nights.py plays 20"),
+    "truncations": Entry("theatre.nights.rotten:TRUNCATIONS", None, "tests/e2e/test_nights.py plays 10"),
+    "zeroed": Entry("theatre.nights.rotten:ZEROED", None, "tests/e2e/test_nights.py plays 10"),
 }
 
 
@@ -68,6 +78,12 @@ def find(address: str) -> Work:
         raise NoSuchSet(f"{address} cannot be imported: {error}") from error
     work: Work = found() if isinstance(found, type) else found
     return work
+
+
+def full_of(name: str) -> int:
+    """How many units of this set are asked for. Raises NoSuchSet."""
+    asked = SETS[name].full
+    return find(SETS[name].address).full if asked is None else asked
 
 
 def sources_of(address: str) -> tuple[str, ...]:
