@@ -51,6 +51,9 @@ ATTEMPTS = 6
 AIMED_MESSAGES = 6
 """So many different messages are changed in the cell that a run aims at, as they come."""
 
+ANYTHING = 2
+"""So many of them are of any cell, where the world becomes kind before what was aimed at was said."""
+
 SHOWN_CHARACTERS = 60
 
 
@@ -62,7 +65,7 @@ class Order:
     dice: Random
     aim: Cell | None = None
     left: int = AIMED_MESSAGES
-    late: bool = False  # its moment has not come: from now on anything will do
+    late: bool = False  # its moment has not come: some of anything will do meanwhile
 
 
 @dataclass(slots=True)
@@ -217,10 +220,9 @@ class Mutator(Behaviour):
         for order in self._orders:
             if not order.left or now < order.round or said is not None:
                 continue
-            if order.aim is not None and not order.late:
-                if order.aim.message == message:
-                    said = self._try(order, (order.aim,), frame, to)
-            elif order.late or now == order.round:
+            if order.aim is not None and order.aim.message == message:
+                said = self._try(order, (order.aim,), frame, to)
+            elif order.left > AIMED_MESSAGES - ANYTHING if order.late else order.aim is None and now == order.round:
                 of = cells_of(message)
                 said = self._try(order, tuple(order.dice.choice(of) for _ in range(TRIES)), frame, to)
         self.bank.keep(message, frame, own=True)

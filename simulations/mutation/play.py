@@ -37,7 +37,7 @@ from simulations.mutation.operators import OLDER, OMITTED, RENEWED, REPEATED, WH
 from simulations.mutation.pens import Pens
 from simulations.mutation.rounds import Partition, Rounds, rule_of
 from simulations.mutation.shapes import ENVELOPE
-from simulations.mutation.situations import FIRST_BLOCK_MS, STORIES, UNDECIDED_MS, Scene, scene
+from simulations.mutation.situations import CUT_OFF_MS, FIRST_BLOCK_MS, SPAN_MS, STORIES, UNDECIDED_MS, Scene, scene
 from simulations.mutation.statements import statement_of
 from simulations.network import Network, Weather
 from simulations.node import Envelopes, Node
@@ -49,12 +49,12 @@ from simulations.world import Violation, World
 
 T = TypeVar("T", bound=Node)
 
-SIZES = (4, 4, 4, 4, 4, 4, 5, 7)
+SIZES = (4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 7)
 CLIENTS = 4
 TIMING = Timing(
     view_change_timeout_ms=300,
     view_change_timeout_max_ms=1200,
-    status_interval_ms=200,
+    status_interval_ms=230,
     fetch_timeout_ms=300,
     courtesy_delay_ms=900,
     courtesy_interval_ms=1800,
@@ -64,8 +64,6 @@ RETRY_MS = 400
 NETWORK_MAX, PROCESS_MAX, TRANSACTIONS_MAX = 3, 3, 2
 ROUNDS = 18
 """Faults are in the first so many rounds: six blocks of one view, or four and a view change."""
-SPAN_MS = 220
-"""Within which clients ask for what they ask for while the world is unkind."""
 AFTER_HEALING = 1
 
 
@@ -311,7 +309,10 @@ class Run:
             for _ in range(3):
                 self.world.after(self._dice.randint(5, SPAN_MS), self._lie_at_the_door)
         if plan.scene.cut_off is not None:
-            self.world.at(plan.scene.cut_off[2], self.network.link, plan.scene.cut_off[0])
+            alone, _, ends_ms = plan.scene.cut_off
+            self.world.at(ends_ms, self.network.link, alone)
+            if ends_ms == CUT_OFF_MS:  # the next primary has something to propose
+                self.world.at(ends_ms - 80, self._ask_for, 1)
         for at_ms in plan.scene.speaks_ms:
             self.world.at(at_ms, self.mutator.speak)
         self.world.run(plan.scene.unkind_ms)

@@ -70,6 +70,9 @@ SINGLE = Parameters(block_transactions_max=2, window=1, checkpoint_interval=2)
 FIRST_BLOCK_MS = 60
 """By when a first block is committed in a fair world."""
 
+SPAN_MS = 220
+"""Within which clients ask for what they ask for while the world is unkind."""
+
 UNDECIDED_MS = (FIRST_BLOCK_MS + 2, FIRST_BLOCK_MS + 32)
 """Between these a block is prepared and not committed, where a scene asks for it."""
 
@@ -148,9 +151,9 @@ def scene(message: str, n: int, f: int, dice: Random, *, certified: bool) -> Sce
     cut_off = (0, begins_ms, CUT_OFF_MS)
     match name:
         case "checkpoints":
-            return Scene(name, _with(dice.randrange(n), n, f, dice), 300, OFTEN)
+            return Scene(name, _with(dice.randrange(n), n, f, dice), SPAN_MS, OFTEN)
         case "first primary":
-            return Scene(name, _with(0, n, f, dice), 300, first_fault=0)
+            return Scene(name, _with(0, n, f, dice), SPAN_MS, first_fault=0)
         case "next primary":
             return Scene(name, _with(1, n, f, dice, (0,)), CUT_OFF_MS + 20, cut_off=cut_off, undecided=undecided)
         case "primary unheard":
@@ -173,10 +176,10 @@ def scene(message: str, n: int, f: int, dice: Random, *, certified: bool) -> Sce
         case "speaks unprovoked":
             return Scene(name, _with(dice.randrange(n), n, f, dice), SPEAKS_MS[-1] + 20, speaks_ms=SPEAKS_MS)
         case "cosigning":
-            return Scene(name, _with(dice.randrange(n), n, f, dice), 300, OFTEN, cosigns=True)
+            return Scene(name, _with(dice.randrange(n), n, f, dice), SPAN_MS, OFTEN, cosigns=True)
         case _:
             liars = _with(dice.randrange(n), n, f, dice)
-            return Scene(name, liars, 300, dice.choice((SMALL, SINGLE)), first_fault=0)
+            return Scene(name, liars, SPAN_MS, dice.choice((SMALL, SINGLE)), first_fault=0)
 
 
 def _with(liar: int, n: int, f: int, dice: Random, honest: tuple[int, ...] = ()) -> tuple[int, ...]:

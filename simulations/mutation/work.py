@@ -14,6 +14,8 @@ FULL_ROUNDS = 8
 
 CHUNK = 400
 
+OF_OTHERS = ("simulations/adversaries/liar.py", "simulations/scenarios/stage.py")
+
 FINDINGS_MAX = 10
 """A slice stops looking for the smallest after so many findings: they have one cause more often than not."""
 
@@ -29,6 +31,11 @@ class Mutation:
     story = "a seed: a small world in which a liar's messages are changed field by field, and rounds lose messages"
     units = None
     chunk = CHUNK
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The small world without what this set does not play in it."""
+        return ("simulations/*.py", "simulations/judges/*.py", "simulations/mutation/*.py", *OF_OTHERS)
 
     @property
     def full(self) -> int:
