@@ -2,7 +2,8 @@
 
 Claims count for nothing here. The test suite (tests/conftest.py) and `run` write down what has run to its end
 and held, with a fingerprint of all source files; what ran on other code than this is not counted. An id without a
-test is answered in the register at the end of docs/faults.md: it cannot occur, or it belongs to what is not built yet.
+test is answered in the register at the end of docs/faults.md, in a sentence: it cannot occur, or it belongs to what is
+not built yet, and then the sentence says why it cannot occur today, or what of it can.
 """
 
 import fcntl
@@ -22,9 +23,16 @@ EXECUTED = ROOT / ".executed.json"
 
 REGISTER = "# Answers without a test"
 CANNOT, LATER = "cannot occur", "later"
+BAD = ("OPEN", "ANSWERED TWICE")
+"""States that --strict does not let pass."""
 
 _ROW = re.compile(r"^\| \**([A-Z]\d{1,2})\** \| (.+?) \|")
-_SOURCES = ("bftnode/**/*.py", "simulations/**/*.py", "simulations/**/*.toml", "tests/**/*.py")
+_SOURCES = (
+    *("bftnode/**/*.py", "simulations/**/*.py", "simulations/**/*.toml", "theatre/**/*.py", "nights/**/*.py"),
+    "tests/**/*.py",
+)
+_WORDS_MIN = 5
+"""Of an answer: fewer are no sentence."""
 
 Claim = tuple[str, str]
 """(id, who executed it)."""
@@ -46,9 +54,10 @@ class Row(NamedTuple):
 
     @property
     def state(self) -> str:
+        """An answer beside a test that executes the id is an answer to nothing."""
         if self.by:
-            return "executed"
-        return "OPEN" if self.answer is None else self.answer.kind
+            return "executed" if self.answer is None else BAD[1]
+        return BAD[0] if self.answer is None else self.answer.kind
 
 
 class BadCatalogue(Exception):
@@ -103,8 +112,10 @@ def catalogue(text: str) -> tuple[list[str], dict[str, Answer]]:
         if match is None:
             continue
         kind, _, because = match[2].partition(": ")
-        if match[1] not in faults or match[1] in answers or kind not in (CANNOT, LATER) or not because:
+        if match[1] not in faults or match[1] in answers or kind not in (CANNOT, LATER):
             raise BadCatalogue(f"register of docs/faults.md: {line}")
+        if len(because.split()) < _WORDS_MIN:
+            raise BadCatalogue(f"register of docs/faults.md: {line}: an answer is a sentence")
         answers[match[1]] = Answer(kind, because)
     if not faults:
         raise BadCatalogue("docs/faults.md has no ids")
@@ -138,16 +149,17 @@ def table(matrix: Iterable[Row]) -> str:
 
 def summary(matrix: Iterable[Row]) -> str:
     """In one line, and the open ones in another."""
-    states: dict[str, list[str]] = {"executed": [], CANNOT: [], LATER: [], "OPEN": []}
+    states: dict[str, list[str]] = {state: [] for state in ("executed", CANNOT, LATER, *BAD)}
     for row in matrix:
         states[row.state].append(row.fault)
     total = sum(len(faults) for faults in states.values())
     told = ", ".join(f"{len(faults)} {state}" for state, faults in states.items())
-    return f"{total} ids: {told}" + (f"\nopen: {' '.join(states['OPEN'])}" if states["OPEN"] else "")
+    bad = [f"\n{state.lower()}: {' '.join(states[state])}" for state in BAD if states[state]]
+    return f"{total} ids: {told}{''.join(bad)}"
 
 
 def run(write: Path | None, *, strict: bool) -> int:
-    """The command: exit code 1 with `strict` while an id is open, 2 where there is no catalogue."""
+    """The command: exit code 1 with `strict` while an id is open or answered twice, 2 where there is no catalogue."""
     try:
         matrix = rows(executed(fingerprint()))
     except BadCatalogue as bad:
@@ -158,4 +170,4 @@ def run(write: Path | None, *, strict: bool) -> int:
     else:
         write.write_text(table(matrix), encoding="utf-8")
     print(summary(matrix), file=sys.stderr)
-    return 1 if strict and any(row.state == "OPEN" for row in matrix) else 0
+    return 1 if strict and any(row.state in BAD for row in matrix) else 0

@@ -132,7 +132,7 @@ async def test_kill_all_at_once_under_load(tmp_path: Path) -> None:
         await check(cluster, load)
 
 
-@pytest.mark.covers("T04")
+@pytest.mark.covers("T04", "T06")
 async def test_stop_the_primary_for_longer_than_the_timeout(tmp_path: Path) -> None:
     """SIGSTOP of the primary until the others have left its view, then SIGCONT: it wakes in an old view, harmlessly."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:

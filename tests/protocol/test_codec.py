@@ -1,6 +1,7 @@
 """The codec: one spelling for every value, and never another exception than Refused."""
 
 import struct
+import tracemalloc
 from typing import Annotated, Any
 
 import msgpack
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from bftnode.apps import kv
-from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of, encode
+from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of, encode, unpack
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.protocol.limits import FRAME_BYTES_MAX
 from tests.protocol.spellings import other_spellings
 from tests.vectors import make
 
@@ -199,3 +201,28 @@ def test_reading_is_total_around_valid_bytes(data: st.DataObject) -> None:
     value = verdict(lambda changed: decode(changed, example.kind, BYTES_MAX), bytes(raw))
     assert value is Refused or encode(value) == bytes(raw)
     assert verdict(decoder_of(example.kind, BYTES_MAX), bytes(raw)) == value
+
+
+MEMORY_FACTOR_MAX = 60
+"""Bytes of memory for a byte of the wire, at worst: arrays of one in arrays of one, a tuple for each byte. The largest
+frame of all (16 MiB, which only a member may send) is then under 1 GiB for a moment, before its shape is refused."""
+
+
+@pytest.mark.covers("C16")
+@pytest.mark.parametrize(
+    "element", [b"\xc0", b"\x91\xc0", b"\xcd\xff\xff", b"\xa1x", b"\xc4\x01x", b"\x91" * 100 + b"\xc0"]
+)
+def test_what_is_read_is_not_much_larger_than_what_came(element: bytes) -> None:
+    """The smallest spellings of objects, as many as fit: each costs its slot and itself."""
+    size = 1024 * 1024
+    assert size < FRAME_BYTES_MAX
+    count = size // len(element)
+    raw = b"\xdd" + struct.pack(">I", count) + element * count
+    tracemalloc.start()
+    try:
+        value = unpack(raw, len(raw))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(value) == count
+    assert peak <= MEMORY_FACTOR_MAX * len(raw)

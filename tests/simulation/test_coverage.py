@@ -9,6 +9,8 @@ from simulations.command import main
 from tests.coverage_matrix import Executed
 from tests.faults import FAULTS
 
+SENTENCE = "it belongs to what is not built yet"
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +66,19 @@ def test_any_change_of_a_source_changes_the_fingerprint(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    "line", ["| V99 | later: x |", "| V17 | never: x |", "| V17 | later: |", "| V17 | later: x |\n| V17 | later: y |"]
+    "line",
+    [
+        f"| V99 | later: {SENTENCE} |",
+        f"| V17 | never: {SENTENCE} |",
+        "| V17 | later: |",
+        "| V17 | later: tokens |",
+        f"| V17 | later: {SENTENCE} |\n| V17 | later: {SENTENCE} |",
+    ],
 )
 def test_a_register_that_cannot_be_read_is_refused(line: str) -> None:
     """A misspelt answer would close an id that is open."""
     text = f"| V17 | a name | what |\n\n{coverage.REGISTER}\n"
-    assert coverage.catalogue(text + "| V17 | later: x |")[1] == {"V17": coverage.Answer("later", "x")}
+    assert coverage.catalogue(text + f"| V17 | later: {SENTENCE} |")[1] == {"V17": coverage.Answer("later", SENTENCE)}
     with pytest.raises(coverage.BadCatalogue):
         coverage.catalogue(text + line)
 
@@ -80,10 +89,36 @@ def test_the_command_prints_writes_and_judges(tmp_path: Path, capsys: pytest.Cap
     told = capsys.readouterr()
     assert "| V03 | OPEN |  |" in told.out
     assert " V03" in told.err.splitlines()[-1]
-    coverage.record((fault, "everything") for fault in FAULTS)
+    answers = coverage.catalogue(coverage.CATALOGUE.read_text(encoding="utf-8"))[1]
+    coverage.record((fault, "everything") for fault in FAULTS - set(answers))
     assert main(["coverage", "--strict", "--write", str(tmp_path / "matrix.md")]) == 0
     assert "| V03 | executed | everything |" in (tmp_path / "matrix.md").read_text(encoding="utf-8")
-    assert "244 ids: 244 executed" in capsys.readouterr().err
+    assert f"244 ids: {244 - len(answers)} executed" in capsys.readouterr().err
+
+
+def test_an_id_that_is_planted_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row more in the catalogue, and --strict fails until it is executed or answered in a sentence; and it fails
+    while it is both."""
+    text = coverage.CATALOGUE.read_text(encoding="utf-8")
+    planted = tmp_path / "faults.md"
+    monkeypatch.setattr(coverage, "CATALOGUE", planted)
+    body, title, register = text.partition(coverage.REGISTER)
+    body += "| V99 | a thing that nobody has thought of | what | how | S |\n\n"
+    planted.write_text(body + title + register, encoding="utf-8")
+    coverage.record((fault, "everything") for fault in FAULTS - set(coverage.catalogue(text)[1]))
+    assert main(["coverage", "--strict"]) == 1
+    assert capsys.readouterr().err.endswith("1 OPEN, 0 ANSWERED TWICE\nopen: V99\n")
+    planted.write_text(body + title + register + "| V99 | later |\n", encoding="utf-8")
+    assert main(["coverage", "--strict"]) == 2
+    capsys.readouterr()
+    planted.write_text(body + title + register + f"| V99 | later: {SENTENCE} |\n", encoding="utf-8")
+    assert main(["coverage", "--strict"]) == 0
+    capsys.readouterr()
+    coverage.record([("V99", "a test")])
+    assert main(["coverage", "--strict"]) == 1
+    assert capsys.readouterr().err.endswith("answered twice: V99\n")
 
 
 def test_a_scenario_that_was_played_counts() -> None:
