@@ -52,11 +52,14 @@ SETS: dict[str, Entry] = {
     "mutation": Entry("simulations.mutation.work:Mutation", Slice(range(400), 400), full=250_000),
     "fuzz": Entry("nights.fuzz.work:FUZZ", Slice(range(10), 10)),
     "swarm": Entry("simulations.campaign:SWARM", None, "tests/simulation/test_swarm.py plays 200 seeds"),
-    "kills": Entry("theatre.nights.kills:KILLS", None, "tests/e2e/test_nights.py plays 3"),
+    "kills": Entry("theatre.nights.kills:KILLS", None, "tests/e2e/test_nights.py plays 2"),
     "histories": Entry("theatre.nights.histories:HISTORIES", None, "tests/e2e/test_nights.py plays a short one"),
     "bitflips": Entry("theatre.nights.rotten:BITFLIPS", None, "tests/e2e/test_nights.py plays 20"),
     "truncations": Entry("theatre.nights.rotten:TRUNCATIONS", None, "tests/e2e/test_nights.py plays 10"),
     "zeroed": Entry("theatre.nights.rotten:ZEROED", None, "tests/e2e/test_nights.py plays 10"),
+    "rollbacks": Entry("theatre.nights.disks:ROLLBACKS", None, "tests/e2e/test_nights.py plays 1"),
+    "full": Entry("theatre.nights.disks:FULL", None, "tests/e2e/test_nights.py plays 1"),
+    "fsync": Entry("theatre.nights.disks:FSYNC", None, "tests/e2e/test_nights.py plays 1"),
 }
 
 

@@ -68,7 +68,7 @@ class Troupe:
         self._unmasked: dict[int, None] = {}
         self._read_to: dict[int, int] = {}
         self.accused: dict[tuple[int, int], str] = {}  # (by, culprit) -> what is proved, out of the members' logs
-        self._damaged: dict[int, None] = {}
+        self._damaged: dict[int, str] = {}  # of whom -> the error that it may end with
         self._log_at_launch: dict[int, int] = {}  # bytes
         self.refused: dict[int, str] = {}  # who is down because of what is on its disk -> what it says of that
         self._ports = Ports(2 * script.n)
@@ -101,18 +101,25 @@ class Troupe:
 
     # ---- processes
 
+    def pid(self, member: int) -> int:
+        return self._processes[member].pid
+
     def is_up(self, member: int) -> bool:
         return member in self._processes
 
     def is_paused(self, member: int) -> bool:
         return member in self._paused
 
-    def launch(self, member: int) -> None:
-        """Without waiting for it."""
+    def launch(self, member: int, *, fails: tuple[str, str] | None = None) -> None:
+        """Without waiting for it. `fails`: the call and the error that its disk answers with from `unmask` on
+        (failing.py)."""
         liar = self._script.liars.get(member)
         home = str(self.home(member).path)
-        if liar is None and self._recorded:
-            command = ["theatre.recorded", "--home", home, "--words", str(self.words_path(member))]
+        words = ["--home", home, "--words", str(self.words_path(member))]
+        if fails is not None:
+            command = ["theatre.failing", *words, "--call", fails[0], "--error", fails[1]]
+        elif liar is None and self._recorded:
+            command = ["theatre.recorded", *words]
         elif liar is None:
             command = ["bftnode", "run", "--home", home]
         else:
@@ -145,7 +152,7 @@ class Troupe:
             yield "--in-disguise"
 
     def unmask(self, member: int) -> None:
-        """A liar is one from now on."""
+        """A liar is one from now on; a disk that is to fail fails."""
         self._unmasked[member] = None
         if member in self._processes:
             self._processes[member].send_signal(signal.SIGUSR1)
@@ -237,7 +244,7 @@ class Troupe:
             event for event in events if event.get("event") == "node_stopped" and event.get("reason") == "broken"
         ]
         detail = str(stopped[-1].get("detail", "")) if stopped else ""
-        return detail if detail.startswith("IntegrityError") else ""
+        return detail if detail.startswith(self._damaged[member]) else ""
 
     def close(self) -> None:
         """kill -9 to all that still run; their ports are anybody's again."""
@@ -253,9 +260,14 @@ class Troupe:
     def is_damaged(self, member: int) -> bool:
         return member in self._damaged
 
-    def damaged(self, member: int) -> None:
-        """Its disk is not what was written on it, until it has another one: it may end by itself, if it says why."""
-        self._damaged[member] = None
+    def damaged(self, member: int, error: str = "IntegrityError") -> None:
+        """Its disk is not what was written on it, or fails, until it has another one: it may end by itself, if it says
+        that this is why."""
+        self._damaged[member] = error
+
+    def mended(self, member: int) -> None:
+        """Its disk is a good one again."""
+        self._damaged.pop(member, None)
 
     def copy_data(self, member: int) -> None:
         """A copy of what a power cut would leave: the process stands still meanwhile."""
@@ -298,6 +310,9 @@ class Troupe:
 
     def _log_path(self, member: int) -> Path:
         return self.path / f"log{member}"
+
+    def log_bytes(self, member: int) -> int:
+        return self._log_path(member).stat().st_size
 
     def read_logs(self) -> None:
         """Take over what the members' logs say anew of accusations."""

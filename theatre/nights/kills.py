@@ -6,7 +6,7 @@ has made progress and everybody is up. One cluster lives through all cycles of a
 (`Town.close_down`). faults.md D01, T04, T07, T11, T12, X01.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -82,25 +82,7 @@ async def _night(night: Night, path: Path, units: Sequence[int]) -> None:
             town.say(f"n{member} lies: {' + '.join(liar.behaviours)}, {liar.probability}")
             night.count("slices with a liar")
 
-        async def submit(caller: int, number: int) -> bool:
-            ids: list[bytes] = []
-
-            def remember(transaction: Transaction) -> None:
-                ids.append(transaction.id)
-
-            operation = application_operation(append(b"%d/%d" % (caller, number)))
-            try:
-                result = await town.clients[caller % CLIENTS].submit(
-                    (operation,), timeout_s=SUBMIT_S, on_signed=remember
-                )
-            except OutcomeUnknown:
-                return False
-            if result.code:
-                raise Failed(f"a submission was rejected: {result.code}")
-            acknowledged.extend(ids)
-            return True
-
-        load = Load(submit, PAUSE_S)
+        load = Load(appending(town, acknowledged), PAUSE_S)
         async with trio.open_nursery() as nursery:
             for caller in range(CALLERS):
                 nursery.start_soon(load.caller, caller)
@@ -115,6 +97,29 @@ async def _night(night: Night, path: Path, units: Sequence[int]) -> None:
         night.count("outcomes unknown", load.unknown)
         if load.acknowledged < PROGRESS * len(units):
             raise Failed(f"only {load.acknowledged} submissions in {len(units)} cycles")
+
+
+def appending(town: Town, acknowledged: list[bytes]) -> Callable[[int, int], Awaitable[bool]]:
+    """What a load submits: records, by the clients in turn; the ids of those that are acknowledged are added."""
+
+    async def submit(caller: int, number: int) -> bool:
+        ids: list[bytes] = []
+
+        def remember(transaction: Transaction) -> None:
+            ids.append(transaction.id)
+
+        operation = application_operation(append(b"%d/%d" % (caller, number)))
+        client = town.clients[caller % len(town.clients)]
+        try:
+            result = await client.submit((operation,), timeout_s=SUBMIT_S, on_signed=remember)
+        except OutcomeUnknown:
+            return False
+        if result.code:
+            raise Failed(f"a submission was rejected: {result.code}")
+        acknowledged.extend(ids)
+        return True
+
+    return submit
 
 
 async def _cycle(night: Night, town: Town, load: Load, dice: Random) -> None:

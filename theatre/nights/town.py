@@ -42,12 +42,13 @@ OPTIONS = Options(reconnect_max_s=0.5, retry=Retry(first_ms=300, max_ms=2000))
 
 
 class Town:
-    """Made by `raised`. `correct`: those that owe something."""
+    """Made by `raised`. `correct`: those that owe something. `forgetful`: those of them whose disk was rolled back."""
 
     def __init__(self, path: Path, seed: str, application: str, liars: Mapping[int, LiarScript]) -> None:
         self.seeds = [sha256(f"client {i}".encode()).digest() for i in range(CLIENTS)]
         self.correct = [member for member in range(MEMBERS) if member not in liars]
         self.liars = tuple(sorted(liars))
+        self.forgetful: dict[int, None] = {}
         self.clients: list[Client] = []
         self.wires = Wires(Random(f"{seed}/wires"))
         self.story: list[str] = []
@@ -93,11 +94,12 @@ class Town:
         stand = ", ".join(f"n{i} {one.state} {one.executed} ({one.pending} pending)" for i, one in status.items())
         raise Failed(f"not at one height in {EQUAL_S:.0f} s: {stand}\n{self.troupe.last_words()}")
 
-    async def close_down(self, acknowledged: list[bytes]) -> list[Log]:
+    async def close_down(self, acknowledged: list[bytes]) -> list[int]:
         """End everybody in order, and judge what is on the disks. Raises Failed.
 
         Each acknowledged envelope once in equal logs that verify, by execution too; nobody said two things in one
-        place, in any of its lives; nobody correct is accused or was quarantined, and forensics names nobody.
+        place, in any of its lives; nobody correct is accused or was quarantined, and forensics names nobody. Whose disk
+        was rolled back may be: what it can find out is only what others can show it. Returns who of them is named.
         """
         await self.equal()
         self.asking = "ends in order"
@@ -106,32 +108,37 @@ class Town:
         self.asking = "logs"
         logs = [await trio.to_thread.run_sync(self._log_of, member) for member in self.correct]
         judge(logs, acknowledged, equal=True)
-        judge_accusations(logs, self.liars, None)
+        judge_accusations(logs, [*self.liars, *self.forgetful], None)
         self.asking = "said once"
         for member in self.correct:
             if not judge_words(member, self.troupe.words_path(member)):
                 raise Failed(f"n{member} has said nothing")
         self.asking = "no contradiction on the disks"
-        self._confront()
+        convicted = self._confront()
         self.asking = "no quarantine"
         for member in self.correct:
-            if self.troupe.has_said(member, "quarantined"):
+            if member not in self.forgetful and self.troupe.has_said(member, "quarantined"):
                 raise Failed(f"n{member} was quarantined, and nothing was taken from its disk")
-        return logs
+        return [member for member in self.forgetful if member in convicted]
 
     def _log_of(self, member: int) -> Log:
         return read_log(member, self.troupe.home(member).data_path, self.troupe.genesis)
 
-    def _confront(self) -> None:
-        """Certificates and NEW-VIEWs on each two disks, vote by vote."""
+    def _confront(self) -> list[int]:
+        """Certificates and NEW-VIEWs on each two disks, vote by vote; who contradicts himself. Raises Failed."""
         first, *others = self.correct
         members = self.troupe.genesis.membership()
         testimony = {i: read_testimony(self.troupe.home(i).data_path / LMDB_NAME) for i in self.correct}
+        culprits: dict[int, str] = {}
         for other in others:
             found = investigate(testimony[first], testimony[other], members, verify)
-            culprits = [one.member for one in found.culprits if one.member not in self.liars]
-            if found.fork_height is not None or culprits:
-                raise Failed(f"n{first} and n{other}: fork at {found.fork_height}, contradictions of {culprits}")
+            culprits |= {one.member: one.proved for one in found.culprits}
+            if found.fork_height is not None:
+                raise Failed(f"n{first} and n{other}: a fork at height {found.fork_height}")
+        for culprit, proved in sorted(culprits.items()):
+            if culprit not in self.liars and culprit not in self.forgetful:
+                raise Failed(f"n{culprit} contradicts itself: {proved}")
+        return sorted(culprits)
 
 
 @asynccontextmanager
