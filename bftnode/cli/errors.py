@@ -82,6 +82,10 @@ HINTS_BY_WORDS: tuple[tuple[str, str], ...] = (
     ("client.key: No such file", "name a key with --key FILE; `bftnode client new` makes one"),
     ("is no member of the genesis", "use the home whose member.toml went into this genesis"),
     ("cannot listen", "another process has the port; --set peer.listen=HOST:PORT (client.listen) chooses another"),
+    (
+        "older than what was written",
+        "put data/ back as a whole or not at all; or start with an empty one, and see `bftnode unsafe-rejoin --help`",
+    ),
     ("no data directory", "the member makes it when it runs for the first time"),
     ("is not host:port", "for example 192.0.2.7:7000 or [2001:db8::7]:7000"),
     ("3f+1", "name one member.toml for each member: 4 tolerate one that lies, 7 two"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bftnode.cli.errors import complaint_of
 from bftnode.storage.errors import IntegrityError, StorageBroken
 from bftnode.storage.metas import META_BYTES
 from bftnode.storage.store import Storage, Turn
@@ -67,8 +68,9 @@ def test_an_older_data_file_is_refused_and_log_verify_says_so(tmp_path: Path) ->
     storage.commit(Turn({"commit": b"later"}))
     storage.close()
     shutil.copy(old / "lmdb" / "data.mdb", tmp_path / "lmdb" / "data.mdb")
-    with pytest.raises(IntegrityError, match="older than what was written to it: transaction"):
+    with pytest.raises(IntegrityError, match="older than what was written to it: transaction") as refusal:
         journal_of(tmp_path, world)
+    assert "put data/ back as a whole" in complaint_of(refusal.value).hint
     report = verify_log(tmp_path, world.membership)
     assert report.fault is not None
     assert "older than what was written" in report.fault.detail
