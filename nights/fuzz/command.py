@@ -1,15 +1,19 @@
 """`python -m nights.fuzz`: the set by hand."""
 
 import argparse
+import secrets
 import sys
+import tempfile
 from pathlib import Path
 
-from nights.fuzz.work import FUZZ, INPUTS
+from nights.fuzz.work import FUZZ, INPUTS, findings_of, run
 
 EXAMPLES = """examples:
   python -m nights.fuzz list                     the targets
   python -m nights.fuzz play 0 4                 units 0 to 3, as the campaign plays them
   python -m nights.fuzz frames FILE              one input again: taken, refused, or what it breaks
+  python -m nights.fuzz grow 10000 genesis       keep what 10,000 new inputs reach beyond the corpus
+  python -m nights.fuzz --branches               how much of the readers the kept inputs reach
 """
 
 
@@ -21,12 +25,19 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", help="list, play, or a target's name")
+    parser.add_argument("what", nargs="?", default="", help="list, play, replay (all kept inputs), or a target's name")
     parser.add_argument("of", nargs="*", help="of play: the first unit, and the one after the last; of a target: files")
+    parser.add_argument("--branches", action="store_true", help="measure them (some ten seconds)")
     given = parser.parse_args(arguments)
+    if given.branches:
+        return _branches()
     match given.what, given.of:
         case "list", []:
             return _list()
+        case "grow", [inputs, *names] if inputs.isdigit():
+            return _grow(int(inputs), names)
+        case "replay", []:
+            return _replay()
         case "play", [first, last] if first.isdigit() and last.isdigit() and int(first) < int(last):
             return _play(int(first), int(last))
         case name, [_, *_] as files:
@@ -54,6 +65,47 @@ def _play(first: int, last: int) -> int:
         for finding in done.findings:
             code = 1
             print(f"FOUND in unit {finding.unit}: {finding.judge}: {finding.detail}\n  again: {finding.replay}")
+    return code
+
+
+def _branches() -> int:
+    from nights.fuzz.branches import AT_LEAST, measure, share, table  # noqa: PLC0415 - only where coverage.py is wanted
+
+    measured = measure()
+    print(table(measured))
+    return 0 if share(measured) >= AT_LEAST else 1
+
+
+def _grow(inputs: int, names: list[str]) -> int:
+    from nights.fuzz.corpus import grow  # noqa: PLC0415
+    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
+
+    code = 0
+    for name in names or TARGETS:
+        with tempfile.TemporaryDirectory(prefix="bftnode-grown-") as folder:
+            seed = secrets.randbelow(2**31)
+            for unit in run([(name, seed, inputs)], folder):
+                for finding in findings_of(seed, unit, inputs):
+                    code = 1
+                    print(f"FOUND: {finding.judge}: {finding.detail}\n  again: {finding.replay}")
+            candidates = [path.read_bytes() for path in Path(folder).iterdir()]
+            print(f"{name}: {grow(TARGETS[name], candidates)} of {len(candidates)} inputs kept", flush=True)
+    return code
+
+
+def _replay() -> int:
+    from nights.fuzz.corpus import inputs_of  # noqa: PLC0415
+    from nights.fuzz.oracle import Examiner  # noqa: PLC0415
+    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
+
+    code = 0
+    for target in TARGETS.values():
+        examiner = Examiner(target)
+        for data in inputs_of(target):
+            breach = examiner.examine(data)
+            if breach is not None:
+                code = 1
+                print(f"BROKEN: {target.name}: {breach.judge}: {breach.detail}")
     return code
 
 

@@ -18,19 +18,19 @@ from bftnode.protocol import ed25519
 from bftnode.protocol.bundle import write_bundle
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import Wire, decoder_of, encode
-from bftnode.protocol.envelope import open_frame
+from bftnode.protocol.envelope import encode_frame, open_frame
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.genesis import Genesis, parse_genesis, parse_member, write_genesis, write_member
 from bftnode.protocol.messages import Accusation, ForkProof, Kind, open_body
 from bftnode.storage.directory import VERSION_NAME, identity_of
-from nights.fuzz import texts
+from nights.fuzz import texts, told
 from nights.fuzz.cluster import CHAIN, MEMBERS, VECTORS, golden, sign_again
 from nights.fuzz.oracle import Target, attempt, holds
 from nights.fuzz.targets.logs import POLICIES
 from nights.fuzz.targets.peers import AGREE, ONE_SPELLING
-from nights.fuzz.trees import mutator, pack, parse
+from nights.fuzz.trees import mutator
 
 NONCE_MAX = 2**63 - 1
 
@@ -219,10 +219,11 @@ def check_bundle(data: bytes) -> bool:
 
 
 def seeds_of_bundles() -> list[bytes]:
-    """One culprit each, of what the golden frames convict of, and one with two."""
-    accusations = [open_body(open_frame(raw)) for raw in golden("frame.EVIDENCE")]
-    culprits = [culprit for one in accusations if isinstance(one, Accusation) for culprit in [_culprit(one)]]
-    return [_bundle(culprits).encode()]
+    """One culprit each, of every kind, one with two, and one with none."""
+    culprits = [_culprit(told.accusation(*one)) for one in told.CONTRADICTIONS]
+    two = [culprits[0], next(one for one in culprits if one["member"] != culprits[0]["member"])]
+    two.sort(key=lambda one: str(one["member"]))
+    return [_bundle(one).encode() for one in (*([culprit] for culprit in culprits), two, [])]
 
 
 def _culprit(one: Accusation) -> dict[str, object]:
@@ -267,7 +268,7 @@ def _mutate_bundle(data: bytes, dice: Random) -> bytes:
 
 
 _mutate_lines = texts.mutator(texts.leave, seeds_of_bundles)
-_frames = [*golden("frame.")]
+_frames = [*golden("frame."), *told.frames()]
 _mutate_frame = mutator(sign_again, lambda: _frames)
 
 # ---- forensics
@@ -322,7 +323,7 @@ def check_case(data: bytes) -> bool:
 
 
 def seeds_of_cases() -> list[bytes]:
-    """Two prepares, two commits, a hidden commit, two views, as the golden frames say them."""
+    """A fork, two commits, two prepares, two branches, two NEW-VIEWs, a hidden COMMIT."""
     bodies = {Kind(open_frame(raw).kind): open_body(open_frame(raw)) for raw in golden("frame.")}
     fork = bodies[Kind.FORK]
     assert isinstance(fork, ForkProof), "opened by its kind"
@@ -330,20 +331,21 @@ def seeds_of_cases() -> list[bytes]:
     first, second = fork.certificates
     one = Held(fork.headers, (first,), (new_view,), ())
     two = Held((), (second,), (), fork.headers)
-    seeds = [encode(Case(one, two))]
-    for phase in (PREPARE, COMMIT):
-        tree = parse(encode(Case(Held((), (first,), (), ()), Held((), (first,), (), ()))))
-        tree[1][1][0][0], tree[1][1][0][4] = phase, b"z" * 32
-        sign_again(tree, _Always())
-        seeds.append(pack(tree))
-    return seeds
-
-
-class _Always(Random):
-    """Dice that leave nothing unsigned."""
-
-    def random(self) -> float:
-        return 0.5
+    headers = (told.Y3.header_raw, told.Y2.header_raw, told.Y.header_raw)
+    views = tuple(encode_frame(one) for one in told.CONTRADICTIONS[-1][:2])
+    hidden = (encode_frame(told.new_view(2, (None, told.PREPARED, None))),)
+    prepared = told.certificate(PREPARE, 1, told.X)
+    return [
+        encode(case)
+        for case in (
+            Case(one, two),
+            Case(Held((), (told.COMMITTED,), (), ()), Held((), (told.certificate(COMMIT, 1, told.Y),), (), ())),
+            Case(Held((), (told.PREPARED,), (), ()), Held((), (prepared,), (), ())),
+            Case(Held((), (told.COMMITTED,), (), ()), Held(headers, (told.certificate(PREPARE, 1, told.Y3),), (), ())),
+            Case(Held((), (), views[:1], ()), Held((), (), views[1:], ())),
+            Case(Held((), (told.COMMITTED,), (), ()), Held((), (), hidden, ())),
+        )
+    ]
 
 
 TARGETS = (

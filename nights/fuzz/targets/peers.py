@@ -40,6 +40,7 @@ from bftnode.replica.proposals import Proposals
 from bftnode.replica.view_change import CertificateMemo, ViewChanges
 from bftnode.replica.voice import Voice
 from bftnode.replica.votes import VoteBook
+from nights.fuzz import told
 from nights.fuzz.cluster import CHAIN, CHECKPOINT_KEYS, CLIENTS, MEMBERS, NAMES, SIGNERS, golden, sign_again
 from nights.fuzz.oracle import Target, attempt, holds, passes
 from nights.fuzz.trees import altered_bytes, leave, mutator
@@ -220,7 +221,7 @@ def _judge_fork(body: ForkProof) -> bool:
 
 
 def seeds_of_frames() -> list[bytes]:
-    return golden("frame.")
+    return [*golden("frame."), *told.frames()]
 
 
 # ---- greetings between members
