@@ -32,7 +32,8 @@ from nacl.signing import VerifyKey
 PROOF, QUICK = "c2sp.org/tlog-proof@v1", "bftnode/receipt@v1"
 RECEIPT_BYTES_MAX = 2 * 1024 * 1024
 POLICY_BYTES_MAX = 1024 * 1024
-SIGNATURES_MAX = 100
+POLICY_LINES_MAX, NOTE_BYTES_MAX, SIGNATURES_MAX, EXTENSIONS_MAX, NAME_BYTES_MAX = 1000, 1_000_000, 100, 16, 255
+ENTRY_BYTES_MAX, QUICK_BYTES_MAX = 256 * 1024, 1024 * 1024  # as nodes have them: both say the same of every file
 NUMBER_MAX = 2**63 - 1
 
 NOTE, COSIGNED, COSIGNED_ML_DSA = 0x01, 0x04, 0x06
@@ -95,9 +96,11 @@ def verify(receipt: bytes, policy: bytes, record: bytes | None = None, salt: byt
     first, *lines = head.decode("ascii").split("\n")
     if first == PROOF:
         carried = _take(lines, "extra")
+        _expect(carried is None or len(carried) <= ENTRY_BYTES_MAX, "the entry is too long")
         index, path = _index_and_path(lines)
         log, size, root, signers = check_checkpoint(rest, trusted)
     elif first == QUICK:
+        _expect(len(receipt) <= QUICK_BYTES_MAX, "the receipt is too long")
         carried = _take(lines, "entry")
         index, path = _index_and_path(lines)
         log, size, root, signers = check_commit(rest, trusted)
@@ -125,7 +128,7 @@ def verify(receipt: bytes, policy: bytes, record: bytes | None = None, salt: byt
 
 def read_policy(raw: bytes) -> Policy:
     """The policy in a file. Raises NotProved."""
-    _expect(len(raw) <= POLICY_BYTES_MAX, "the policy is too long")
+    _expect(len(raw) <= POLICY_BYTES_MAX and raw.count(b"\n") < POLICY_LINES_MAX, "the policy is too long")
     text = _text(raw, "the policy")
     _expect(not re.search("[\x00-\x08\x0b-\x1f\x7f]", text), "the policy has control characters")
     logs: list[Key] = []
@@ -187,7 +190,7 @@ def _voters(remarks: list[tuple[str, bytes]]) -> tuple[bytes | None, tuple[bytes
 
 def _key(vkey: str) -> Key:
     parts = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+(\S+)", vkey)
-    if parts is None:
+    if parts is None or len(parts[1].encode()) > NAME_BYTES_MAX:
         raise NotProved("a key of the policy is not one")
     raw = _base64(parts[3], "a key of the policy")
     key_id = hashlib.sha256(parts[1].encode() + b"\n" + raw).digest()[:4]
@@ -204,11 +207,11 @@ def check_checkpoint(raw: bytes, policy: Policy) -> tuple[str, int, bytes, dict[
     whole = _text(raw, "the checkpoint")
     _expect(not re.search("[\x00-\x09\x0b-\x1f]", whole), "the checkpoint has control characters")
     text, blank, rest = whole.rpartition("\n\n")
-    _expect(blank and text and rest.endswith("\n"), "the checkpoint is not a signed note")
+    _expect(len(raw) <= NOTE_BYTES_MAX and blank and text and rest[-1:] == "\n", "the checkpoint is not a signed note")
     signatures = [_signature(line) for line in rest[:-1].split("\n")]
     _expect(len(signatures) <= SIGNATURES_MAX, "the checkpoint has too many signatures")
     lines = text.split("\n")
-    _expect(len(lines) >= 3 and all(lines), "the checkpoint is not an origin, a size and a root")
+    _expect(3 <= len(lines) <= 3 + EXTENSIONS_MAX and all(lines), "the checkpoint is not an origin, a size and a root")
     origin, size = lines[0], _number(lines[1], "the size of the checkpoint")
     root = _base64(lines[2], "the root of the checkpoint")
     _expect(len(root) == 32, "the root of the checkpoint is not 32 bytes")
@@ -236,7 +239,7 @@ def check_checkpoint(raw: bytes, policy: Policy) -> tuple[str, int, bytes, dict[
 
 def _signature(line: str) -> tuple[tuple[str, bytes], bytes]:
     parts = re.fullmatch(r"\N{EM DASH} ([^\s+]+) (\S+)", line)
-    if parts is None:
+    if parts is None or len(parts[1].encode()) > NAME_BYTES_MAX:
         raise NotProved("a line of the checkpoint is no signature")
     raw = _base64(parts[2], "a signature of the checkpoint")
     _expect(len(raw) > 4, "a signature of the checkpoint is empty")
@@ -254,7 +257,6 @@ def _check_signature(key: Key, value: bytes, text: str, tree: tuple[str, int, by
     if key.kind == COSIGNED_ML_DSA:
         origin, size, root = tree
         names = [name.encode() for name in (key.name, origin)]
-        _expect(all(len(name) < 256 for name in names), "a name is too long for ML-DSA-44")
         parts = [bytes((len(name),)) + name for name in names]
         message = (
             b"subtree/v1\n\x00" + parts[0] + struct.pack(">Q", time) + parts[1] + struct.pack(">QQ", 0, size) + root

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from random import Random
 
-from nights.fuzz.trees import altered_bytes, parse, tree_change
+from nights.fuzz.trees import altered_bytes, is_donor, parse, tree_change
 
 NUMBERS = (b"0", b"1", b"2", b"3", b"00", b"01", b"+1", b"-1", b"255", b"256", b"257", b"1_0", b"1e3", b"1.0", b"")
 LARGE = (b"9223372036854775807", b"9223372036854775808", b"18446744073709551616", b"9" * 19, b"9" * 30, b"9" * 400)
@@ -25,15 +25,25 @@ def leave(text: bytes, dice: Random) -> bytes:
     return text
 
 
+def broken(text: bytes) -> list[bytes]:
+    """The text without each of its lines, with each twice, cut, with another word: one for most rules."""
+    lines = text.split(b"\n")
+    found = []
+    for at, line in enumerate(lines):
+        for other in ([], [line, line], [line[: len(line) // 2]], [b"x"], [line + b"A"]):
+            found.append(b"\n".join([*lines[:at], *other, *lines[at + 1 :]]))
+    return found
+
+
 def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, Random], bytes]:
     """Changes texts; lines of the `donors` take the place of others."""
     gift: list[list[bytes]] = []
 
     def mutate(data: bytes, dice: Random) -> bytes:
         if not gift:
-            gift.extend(donor.split(b"\n") for donor in donors())
+            gift.extend(donor.split(b"\n") for donor in donors() if is_donor(donor))
         if not data:
-            data = dice.choice(donors())
+            data = b"\n".join(dice.choice(gift))
         for _ in range(dice.choice((1, 1, 1, 2, 3))):
             data = _changed(data, dice, gift)
         return mend(data, dice) if dice.random() < 0.75 else data

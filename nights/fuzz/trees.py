@@ -15,6 +15,8 @@ DEPTH_MAX = 24
 NODES_MAX = 4000
 """An input with more is changed byte by byte only."""
 
+DONOR_BYTES_MAX = 8192
+
 INTEGERS = (0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 127, 128, 255, 256, 511, 4095, 4096, 65_535, 65_536, 2**31, 2**32 - 1)
 EDGES = (2**32, 2**63 - 1, 2**63, 2**64 - 1, -1, -32, -33, -(2**63))
 SIZES = (0, 1, 31, 32, 33, 63, 64, 65, 255, 256, 512, 513)
@@ -127,6 +129,11 @@ def nodes(tree: Any) -> list[tuple[list[Any], int]]:
     return found
 
 
+def is_donor(raw: bytes) -> bool:
+    """Whether others get parts of it: the longest are for one rule each."""
+    return len(raw) <= DONOR_BYTES_MAX
+
+
 Mend = Callable[[Any, Random], None]
 """Makes a changed tree consistent again, as far as the dice say: hashes, signatures by known keys."""
 
@@ -141,11 +148,11 @@ def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, R
 
     def mutate(data: bytes, dice: Random) -> bytes:
         if not gift:
-            gift.extend(nodes([parse(raw) for raw in donors()]))
+            gift.extend(nodes([parse(raw) for raw in donors() if is_donor(raw)]))
         try:
             tree = parse(data)
         except NoTree:
-            tree = parse(dice.choice(donors()))
+            tree = parse(dice.choice([raw for raw in donors() if is_donor(raw)]))
         whole = [tree]
         for _ in range(dice.choice((1, 1, 1, 2, 3))):
             _change(whole, dice, gift)

@@ -1,6 +1,8 @@
 """What clients say and are told: envelopes, what is in them, requests, answers, greetings, results."""
 
-from typing import get_args
+from typing import Any, get_args
+
+import msgspec
 
 from bftnode import verify_receipt
 from bftnode.apps import kv, log
@@ -117,8 +119,13 @@ def seeds_of_envelopes() -> list[bytes]:
     (whole,) = [raw for raw in golden("transaction") if raw[:1] == b"\x92"]
     operations = [b"\x01" + raw for raw in (*golden("kv."), *golden("log."))]
     operations += [b"\x00" + encode((action, next(iter(CLIENTS)), role)) for action, role in ((1, 1), (1, 2), (2, 0))]
+    operations += [b"", b"\x02", b"\x00\x93\x01" + encode(next(iter(CLIENTS))) + b"\x00", b"\x01\x90"]
     many = [_envelope(number, (one,)) for number, one in enumerate(operations, 1)]
-    return [whole, *many, _envelope(99, tuple(operations))]
+    long = _envelope(98, (b"\x01" + kv.put(b"k", bytes(60_000)), b"\x01" + kv.put(b"k", bytes(60_000))))
+    middle = _envelope(97, (b"\x01" + kv.put(b"k", bytes(300)),))
+    elsewhere = TransactionBody(bytes(32), next(iter(CLIENTS)), 1, 1, (b"\x01",))
+    other = sign_transaction(elsewhere, next(iter(CLIENTS.values()))).raw
+    return [whole, *many, _envelope(99, tuple(operations)), long, middle, other, bytes(256 * 1024 + 1)]
 
 
 def _envelope(nonce: int, operations: tuple[bytes, ...]) -> bytes:
@@ -131,8 +138,12 @@ def seeds_of_requests() -> list[bytes]:
     """One of each kind or two, with queries of both applications."""
     auth = cm.make_auth(_hello, ed25519.public_key_of(seed_of(0, "client")), ed25519.signer(seed_of(0, "client")))
     queries = (kv.get(b"key"), kv.scan(b"a"), log.read(3), log.read_range(1, 5), log.erasures(0))
+    wrong: tuple[dict[str, Any], ...] = ({"version": 2}, {"chain_id": bytes(32)}, {"signature": bytes(64)})
     return [
         encode(auth),
+        *(encode(msgspec.structs.replace(auth, **change)) for change in wrong),
+        b"\x93\x21" + bytes(40),
+        b"\x93\x63" + bytes(40),
         *(encode(one) for kind in get_args(cm.Request) for one in examples_of(kind)),
         *(encode(cm.Query(number, 0, 10, query)) for number, query in enumerate(queries)),
     ]
@@ -143,6 +154,7 @@ def seeds_of_answers() -> list[bytes]:
     each = [one for kind in get_args(cm.ServerMessage) for one in examples_of(kind)]
     (result,) = golden("result")
     each += [cm.Result(b"t" * 32, result), cm.Hello(cm.VERSION, CHAIN, 1, b"c" * 32)]
+    each += [cm.Hello(2, CHAIN, 1, b"c" * 32), cm.Hello(1, bytes(32), 1, b"c" * 32), cm.Hello(1, CHAIN, 2, b"c" * 32)]
     each += [cm.QueryValue(1, 2, encode(one)) for kind in _values() for one in examples_of(kind)]
     return [*(cm.pack_messages([one]) for one in each), cm.pack_messages(each[:12])]
 

@@ -91,7 +91,8 @@ def check_record(data: bytes) -> bool:
     if isinstance(record, ClientRecord):
         window = ClientWindow.load(record)
         holds(window.record() == record, ONE_SPELLING, "of a client's window")
-        window.refusal(record.highest)
+        for nonce in (record.highest + 1, record.highest + 100_000, record.highest, record.highest - 1, 1):
+            window.refusal(nonce)
     return True
 
 

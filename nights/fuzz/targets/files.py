@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ from bftnode.client.nonces import FileNonces
 from bftnode.node.config import default_toml, load_config
 from bftnode.node.identity import load_seed
 from bftnode.node.policies import logs_to_witness, witnesses_to_ask
-from bftnode.protocol import ed25519
+from bftnode.protocol import ed25519, mldsa
 from bftnode.protocol.bundle import write_bundle
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import Wire, decoder_of, encode
@@ -24,10 +25,11 @@ from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.genesis import Genesis, parse_genesis, parse_member, write_genesis, write_member
 from bftnode.protocol.messages import Accusation, ForkProof, Kind, open_body
+from bftnode.protocol.tlog.notes import VerifierKey
 from bftnode.storage.directory import VERSION_NAME, identity_of
 from nights.fuzz import texts, told
-from nights.fuzz.cluster import CHAIN, MEMBERS, VECTORS, golden, sign_again
-from nights.fuzz.oracle import Target, attempt, holds
+from nights.fuzz.cluster import CHAIN, MEMBERS, SIGNERS, VECTORS, golden, sign_again
+from nights.fuzz.oracle import Target, attempt, holds, passes
 from nights.fuzz.targets.logs import POLICIES
 from nights.fuzz.targets.peers import AGREE, ONE_SPELLING
 from nights.fuzz.trees import mutator
@@ -77,18 +79,38 @@ def check_genesis_text(data: bytes) -> bool:
 
 
 def seeds_of_genesis() -> list[bytes]:
+    """Three that are good, and one for every rule that a genesis or a member may break."""
     text = (VECTORS / "genesis.toml").read_text(encoding="utf-8")
     genesis = parse_genesis(text)
     both = genesis_with_ml_dsa(genesis)
-    nested = [b"a = " + b"[" * 3000, b"a = " + b"{a=" * 1500]
-    member = write_member(genesis.members[1]).encode()
-    return [
-        text.encode(),
-        write_genesis(both).encode(),
-        member,
-        *nested,
-        text.encode().replace(b"= 8", b"= %d" % 2**64),
+    only = write_genesis(msgspec.structs.replace(both, cosignatures=["ml-dsa-44"]))
+    member = write_member(genesis.members[1])
+    first, *others = text.split("[[members]]")
+    weak = "01" + "00" * 31
+    keys = [key for one in genesis.members for key in (one.public_key, one.log_key)]
+    wrong = [
+        "a = " + "[" * 3000,
+        "a = " + "{a=" * 1500,
+        text.replace("window = 8", f"window = {2**64}"),
+        text.replace("window = 8", "window = 0"),
+        "[[members]]".join([first, *others[:3]]),
+        "[[members]]".join([first, *others[::-1]]),
+        text.replace('"org-1"', '"org-0"'),
+        text.replace("node1.example:7000", "node0.example:7000"),
+        text.replace("0001\n", "0000\n"),
+        text.replace('["ed25519"]', '["ed25519", "ed25519"]'),
+        text.replace('["ed25519"]', '["ml-dsa-44"]'),
+        text.replace(keys[1], weak),
+        text.replace(keys[1], keys[2]),
+        text.replace(genesis.administrators[0], weak),
+        text.replace("administrators = [", f'administrators = ["{"f" * 64}",'),
+        text.replace("BEGIN CERT", "BEGIN CART"),
+        text.replace("0001\n", "!\n"),
+        text + "#" * 1024 * 1024,
+        member.replace(genesis.members[1].public_key, weak),
+        member.replace("BEGIN CERT", "BEGIN CART"),
     ]
+    return [one.encode() for one in (text, write_genesis(both), only, member, *wrong)]
 
 
 def genesis_with_ml_dsa(genesis: Genesis) -> Genesis:
@@ -109,7 +131,7 @@ def check_config(data: bytes) -> bool:
     lines = [line.partition("=") for line in above.decode("utf-8", errors="replace").split("\n") if line]
     environment = {f"BFTNODE_{name}": value for name, _, value in lines if not name.startswith("-")}
     flags = {name.removeprefix("-"): value for name, _, value in lines if name.startswith("-")}
-    path = _file("node.toml", text)
+    path = _file("node.toml", text) if text else None
     loaded = attempt(Refused, load_config, path, environment, flags)
     if loaded is None:
         return False
@@ -126,7 +148,23 @@ def seeds_of_config() -> list[bytes]:
     above = b"\n----\nPEER__BACKOFF_MAX_MS=77\nNODE__LOG_LEVEL=debug\n-client.requests_max=3\n"
     witness = b'[web]\nlisten = "127.0.0.1:7002"\n[witness]\nlogs = "/x"\nask = "/y"\n'
     sections = default_toml().encode().split(b"\n\n")
-    return [*sections[1:], short, short + above, witness]
+    together = [
+        b'[peer]\nlisten = "x:0"\n',
+        b"[timing]\nview_change_timeout_ms = 9000\nview_change_timeout_max_ms = 10\n",
+        b'[witness]\nlogs = "/x"\n',
+        b"[peer]\nread_idle_timeout_ms = 1000\n",
+        b"[peers]\n",
+        b"peer = 1\n",
+        b"[peer]\nlisten_on = 1\n",
+        b"[peer",
+        b"[client]\nrequests_max = 0\n",
+        b'[node]\nlog_level = "loud"\n',
+        b"\n----\nCLIENT__REQUESTS_MAX=many\nPEER__NOTHING=1\n",
+        b"\n----\nCLIENT__REQUESTS_MAX=\xd9\xa3\n",
+        b"\n----\n-no.key=1\n",
+        b"#" * 262_145,
+    ]
+    return [*sections[1:], *together, short, short + above, witness]
 
 
 # ---- small files
@@ -137,7 +175,15 @@ def check_small_file(data: bytes) -> bool:
     content = data[1:]
     match data[:1]:
         case b"n":
-            return _nonces(_file("client.nonces", content))
+            path = _file("client.nonces", content)
+            if not content:
+                path.unlink()
+            return _nonces(path)
+        case b"k":
+            good = passes(Refused, ed25519.check_public_key, content)
+            signed = ed25519.verify(content[:32], content[96:], content[32:96])
+            either = signed or mldsa.verify(content[:1312], content[3732:], content[1312:3732])
+            return good and not either
         case b"s":
             seed = attempt(Refused, load_seed, _file("client.key", content))
             holds(seed is None or len(seed) == 32, "a seed is 32 bytes", "it is not")
@@ -181,7 +227,22 @@ def seeds_of_small_files() -> list[bytes]:
         b"n%020d\n" % 5000,
         b"n%020d\n" % NONCE_MAX,
         b"n",
+        b"n0",
+        b"k" + MEMBERS.public_keys[0],
+        b"k" + bytes(32),
+        b"k" + bytes(31),
+        b"k" + MEMBERS.public_keys[0] + SIGNERS[0](b"x") + b"x",
+        b"k" + b"a" * 4000,
         b"s" + b"0a" * 32 + b"\n",
+        b"s" + b"0A" * 32,
+        b"v" + version.encode().replace(b"= 2", b"= 3"),
+        b"v" + version.encode().replace(b"= 1", b"= 256"),
+        b"vschema = 0",
+        b"v#" + b"x" * 4096,
+        b"w#",
+        b"w" + POLICIES[0],
+        b"wlog " + POLICIES[0].split(b"log ")[1].split(b"\n")[0].replace(b"bftnode", b"own") + b"\nquorum none\n",
+        b"w" + f"log {VerifierKey('bftnode/own', 1, MEMBERS.public_keys[0]).text}\nquorum none\n".encode(),
         b"v" + version.encode(),
         b"va = " + b"[" * 3000,
         b"w" + "\n".join(asking).encode(),
@@ -223,7 +284,40 @@ def seeds_of_bundles() -> list[bytes]:
     culprits = [_culprit(told.accusation(*one)) for one in told.CONTRADICTIONS]
     two = [culprits[0], next(one for one in culprits if one["member"] != culprits[0]["member"])]
     two.sort(key=lambda one: str(one["member"]))
-    return [_bundle(one).encode() for one in (*([culprit] for culprit in culprits), two, [])]
+    good = _bundle(culprits[:1])
+    wrong = [
+        *(_bundle([{**culprits[0], **change}]) for change in _WRONG_CULPRITS),
+        *(_bundle([_unproved(*one)]) for one in told.unproved()),
+        good.replace(verify_bundle.FORMAT, "bftnode-proof/1"),
+        good.replace(CHAIN.hex(), "0" * 64),
+        good[:-1],
+        "{",
+        "[]\n",
+        '{\n "a": 1\n}\n',
+        good.replace('"culprits": [', '"culprits": 1, "x": ['),
+    ]
+    seeds = [_bundle(one) for one in (*([culprit] for culprit in culprits), two, two[::-1], [])]
+    return [one.encode() for one in (*seeds, *wrong)]
+
+
+_WRONG_CULPRITS: tuple[dict[str, object], ...] = (
+    {"member": 9},
+    {"member": True},
+    {"name": "org-9"},
+    {"proved": "nothing"},
+    {"headers": [1]},
+    {"headers": ["00"] * 513},
+    {"first": "0x"},
+    {"first": "C0"},
+    {"first": "c1"},
+    {"first": "90"},
+    {"first": "c4ff"},
+)
+
+
+def _unproved(member: int, first: bytes, second: bytes, headers: Sequence[bytes]) -> dict[str, object]:
+    said = {"member": member, "name": f"org-{member}", "proved": "", "headers": [raw.hex() for raw in headers]}
+    return {**said, "first": first.hex(), "second": second.hex()}
 
 
 def _culprit(one: Accusation) -> dict[str, object]:
@@ -343,6 +437,10 @@ def seeds_of_cases() -> list[bytes]:
             Case(Held((), (told.PREPARED,), (), ()), Held((), (prepared,), (), ())),
             Case(Held((), (told.COMMITTED,), (), ()), Held(headers, (told.certificate(PREPARE, 1, told.Y3),), (), ())),
             Case(Held((), (), views[:1], ()), Held((), (), views[1:], ())),
+            Case(Held((), (told.COMMITTED,), views, (b"x",)), Held((b"x",), (told.COMMITTED,), views, headers)),
+            Case(Held((), (), tuple(told.frames()[:9]), ()), Held((), (), (b"x",), ())),
+            Case(Held(headers, (told.certificate(COMMIT, 1, told.Y3),), (), ()), Held((), (told.COMMITTED,), (), ())),
+            Case(Held(headers[:1], (told.certificate(COMMIT, 1, told.Y3), told.COMMITTED), (), ()), one),
             Case(Held((), (told.COMMITTED,), (), ()), Held((), (), hidden, ())),
         )
     ]

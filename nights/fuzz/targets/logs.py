@@ -1,12 +1,15 @@
 """What is shown to the world: receipts, policies, checkpoints, tiles, what a witness is asked."""
 
+import base64
 from random import Random
+
+import msgspec
 
 from bftnode import verify_receipt
 from bftnode.protocol import ed25519
 from bftnode.protocol.blocks import Header, hash_header, open_header
 from bftnode.protocol.certificates import COMMIT, Certificate, VoteSignature, vote_body
-from bftnode.protocol.codec import encode
+from bftnode.protocol.codec import Hash32, UInt, Wire, decoder_of, encode
 from bftnode.protocol.envelope import signing_bytes
 from bftnode.protocol.errors import Refused
 from bftnode.protocol.membership import Membership, Parameters
@@ -23,7 +26,7 @@ from bftnode.protocol.receipts import FORMAT, Receipt, check_receipt, parse_rece
 from bftnode.protocol.tlog.checkpoints import parse_signed_checkpoint
 from bftnode.protocol.tlog.cosignatures import verify_cosignature
 from bftnode.protocol.tlog.encoding import malformed
-from bftnode.protocol.tlog.notes import parse_note, parse_verifier_key, verify_text, write_note
+from bftnode.protocol.tlog.notes import VerifierKey, parse_note, parse_verifier_key, verify_text, write_note
 from bftnode.protocol.tlog.policy import Policy, check_checkpoint, parse_policy, write_policy
 from bftnode.protocol.tlog.proofs import Proof, check_included, parse_proof, write_proof
 from bftnode.protocol.tlog.tiles import (
@@ -58,6 +61,7 @@ from nights.fuzz.cluster import (
 from nights.fuzz.oracle import Target, attempt, holds, passes
 from nights.fuzz.targets.clients import seeds_of_envelopes
 from nights.fuzz.targets.peers import AGREE, ONE_SPELLING, altered
+from nights.fuzz.trees import leave, mutator
 
 # ---- a log of some entries, and its proofs
 
@@ -151,6 +155,7 @@ def seeds_of_receipts() -> list[bytes]:
         write_proof(Proof(1, path, note, entry)),
     ]
     beside = [b"\x80" + write_receipt(quick), b"\x80" + write_proof(Proof(1, path, note))]
+    own += [write_proof(Proof(1, path, with_extensions(count), entry)) for count in (1, 16, 17)]
     shown = [
         bytes((number,)) + file.read_bytes()
         for number, name in enumerate(("ed25519", "both-kinds", "ml-dsa-44", "log-only", "groups-of-groups"), 1)
@@ -166,7 +171,33 @@ def seeds_of_receipts() -> list[bytes]:
             "standard-with-strangers.tlog-proof",
         )
     ]
-    return [*(b"\x00" + raw for raw in own), *beside, *shown]
+    long = [
+        write_receipt(quick, bytes(800_000)),
+        write_proof(Proof(1, path, note, bytes(256 * 1024 + 1))),
+        write_proof(Proof(1, path * 40, note, entry)),
+        write_receipt(msgspec.structs.replace(quick, path=path * 40), entry),
+        b"x" * 2_000_000,
+        FORMAT.encode() + b"\n\xff",
+        *texts.broken(own[0]),
+        *texts.broken(own[1]),
+    ]
+    other = Receipt(raw[:-1] + b"\x02", 1, path, quick.certificate)
+    elsewhere = Header(bytes(32), 0, 9, b"p" * 32, 1, ROOT, SIZE, ROOT, 1, 1)
+    long += [write_receipt(one, entry) for one in (other, msgspec.structs.replace(quick, header=encode(elsewhere)))]
+    return [*(b"\x00" + raw for raw in (*own, *long)), b"\x04" + own[1], b"\x06" + own[0], *beside, *shown]
+
+
+def with_extensions(count: int) -> bytes:
+    """A signed checkpoint with so many lines that nobody can audit."""
+    text, _, lines = signed_note(SIZE, ROOT).partition(b"\n\n")
+    return sign_note_again(text + b"\nx" * count + b"\n\n" + lines, Sure())
+
+
+class Sure(Random):
+    """Dice that leave nothing unsigned."""
+
+    def random(self) -> float:
+        return 0.5
 
 
 def _mutate_receipt(data: bytes, dice: Random) -> bytes:
@@ -201,7 +232,37 @@ def check_policy(data: bytes) -> bool:
 
 def seeds_of_policies() -> list[bytes]:
     names = sorted((_RECEIPTS / "policies").glob("*.policy"))
-    return [POLICIES[0], *(file.read_bytes() for file in names)]
+    key = CHECKPOINT_KEYS.log_keys[0].public_key
+    lines = [f"log {VerifierKey('n' * size, 1, key).text}\nquorum none\n".encode() for size in (1, 255, 256)]
+    many = [b"#\n" * count + b"quorum none" for count in (999, 1000)]
+    own = POLICIES[0]
+    log, witness = own.split(b"\n")[2], next(line for line in own.split(b"\n") if line.startswith(b"witness"))
+    extra = [
+        b"quorum none\nquorum none",
+        b"quorum nobody",
+        log + b"\n" + log + b"\nquorum none",
+        log + b" https://x y\nquorum none",
+        witness.replace(b"witness org", b"witness none ") + b"\nquorum none",
+        witness.replace(b"org-0.ed25519 ", b"none ") + b"\nquorum none",
+        log.replace(b"log ", b"witness w ") + b"\nquorum none",
+        f"log {VerifierKey('n', 7, key).text}\nquorum none".encode(),
+        f"log {VerifierKey('n', 1, key[:9]).text}\nquorum none".encode(),
+        f"log {VerifierKey('n', 4, b'').text}\nquorum none".encode(),
+        b"log n+00000000+AA==\nquorum none",
+        b"log nothing\nquorum none",
+        witness + b"\ngroup g any " + witness.split()[1] + b" x\nquorum g",
+        witness + b"\ngroup g 2 " + witness.split()[1] + b"\nquorum g",
+        witness + b"\ngroup g all " + witness.split()[1] + b" " + witness.split()[1] + b"\nquorum g",
+        witness + b"\ngroup g 9999999999999999999 " + witness.split()[1] + b"\nquorum g",
+        b"#bftnode chain " + b"0" * 64 + b"\nquorum none",
+        b"#bftnode chain " + b"0" * 64 + b"\n#bftnode chain " + b"0" * 64 + b"\nquorum none",
+        b"#bftnode chain " + b"G" * 64 + b"\nquorum none",
+        own.replace(b"#bftnode member", b"#bftnode member", 1) + own.split(b"\n")[-2],
+        b"\xff",
+        b"\x01",
+        b"#" * (1024 * 1024 + 1),
+    ]
+    return [own, *extra, *(file.read_bytes() for file in names), *lines, *many]
 
 
 # ---- checkpoints
@@ -229,14 +290,49 @@ def check_note(data: bytes) -> bool:
 def seeds_of_notes() -> list[bytes]:
     receipts = [seed[1:] for seed in seeds_of_receipts()]
     shown = [raw.partition(b"\n\n")[2] for raw in receipts if not raw.startswith(FORMAT.encode())]
-    return [signed_note(SIZE, ROOT), signed_note(0, ROOT, cosigners=0), signed_note(1, ROOT, 0, 4), *shown[2:5]]
+    return [
+        signed_note(SIZE, ROOT),
+        signed_note(0, ROOT, cosigners=0),
+        signed_note(1, ROOT, 0, 4),
+        *shown[2:5],
+        *_wrong_notes(),
+    ]
+
+
+def _wrong_notes() -> list[bytes]:
+    note = signed_note(SIZE, ROOT)
+    text, _, lines = note.partition(b"\n\n")
+    last = lines.split(b"\n")[1].split(b" ")
+    short = b" ".join((*last[:2], base64.b64encode(base64.b64decode(last[2])[:-1])))
+    early = base64.b64decode(last[2])
+    never = b" ".join((*last[:2], base64.b64encode(early[:4] + b"\xff" * 8 + early[12:])))
+    name = "n" * 256
+    return [
+        *texts.broken(note),
+        text + b"\n\n" + short + b"\n",
+        text + b"\n\n" + never + b"\n",
+        text + b"\n\n" + f"\N{EM DASH} {name} AAAAAAA=\n".encode(),
+        text + b"\n\n" + "\N{EM DASH} n AAAAAA==\n".encode(),
+        text + b"\n\n" + "\N{EM DASH} n+ AAAAAAA=\n".encode(),
+        text + b"\n\n" + "\N{EM DASH} n AAAAAAA=\n".encode() * 101,
+        text + b"\n\n" + lines * 2,
+        b"o" * 256 + text[text.index(b"\n") :] + b"\n\n" + lines,
+        with_extensions(17),
+        text.replace(b"\n7\n", b"\n9999999999999999999\n") + b"\n\n" + lines,
+        text.replace(b"\n7\n", b"\n07\n") + b"\n\n" + lines,
+        b"\n\n" + lines,
+        b"x\n\n" + lines,
+        b"\xff" + note,
+        b"\x01" + note,
+        b"x" * 1_000_001,
+    ]
 
 
 # ---- tiles
 
 
 def check_tile(data: bytes) -> bool:
-    """A path; or, after a byte 1 or 2, an entry bundle; or, after a byte 3, a tile that proofs are made of."""
+    """A path; or, after a byte 1 or 2, an entry bundle; after 3, a tile that proofs are made of; after 4, proofs."""
     match data[:1]:
         case b"\x01" | b"\x02":
             level = ENTRIES if data[0] == 1 else LONG_ENTRIES
@@ -245,10 +341,65 @@ def check_tile(data: bytes) -> bool:
             return entries is not None
         case b"\x03":
             return _proofs_of(data[1:])
+        case b"\x04":
+            return _tree(data[1:])
     text = data.decode("latin-1")
     tile = attempt(Refused, parse_tile_path, text)
     holds(tile is None or tile.path == text, ONE_SPELLING, "of the path of a tile")
     return tile is not None
+
+
+class Claimed(Wire, frozen=True):
+    """A leaf in a tree, and that the tree of `old` leaves is its beginning; each with hashes that are to prove it."""
+
+    leaf: Hash32
+    index: UInt
+    old: UInt
+    old_root: Hash32
+    size: UInt
+    root: Hash32
+    path: tuple[Hash32, ...]
+    growth: tuple[Hash32, ...]
+
+
+_open_claim = decoder_of(Claimed, 8192)
+
+
+def _tree(data: bytes) -> bool:
+    """The node's idea of an inclusion proof and that of the verifier that stands alone."""
+    claim = attempt(Refused, _open_claim, data)
+    if claim is None:
+        return False
+    here = verify_inclusion(claim.leaf, claim.index, claim.size, claim.path, claim.root)
+    alone = verify_receipt.included(claim.leaf, claim.index, claim.size, list(claim.path), claim.root)
+    holds(here == alone, AGREE, "whether a leaf is in a tree")
+    grown = verify_consistency(claim.old, claim.size, claim.old_root, claim.root, claim.growth)
+    return here and grown
+
+
+def claims() -> list[bytes]:
+    """Of every leaf and every earlier size of the log; and some that hold of nothing."""
+    roots = [Frontier().grown([leaf_hash(entry) for entry in ENTRIES_OF_LOG[:size]]).root() for size in range(SIZE + 1)]
+    leaves = [leaf_hash(entry) for entry in ENTRIES_OF_LOG]
+    true = [
+        Claimed(
+            leaves[place],
+            place,
+            old,
+            roots[old],
+            SIZE,
+            ROOT,
+            tuple(inclusion_proof(place, SIZE, node_at)),
+            tuple(consistency_proof(old, SIZE, node_at)),
+        )
+        for old in range(SIZE + 1)
+        for place in [old % SIZE]
+    ]
+    long = true[3].path * 30
+    one = Claimed(ROOT, 0, 1, ROOT, 1, ROOT, (), ())
+    changes = ({"path": long, "growth": long}, {"index": SIZE}, {"old": 9}, {"growth": ()}, {"old": 4, "growth": ()})
+    false = [msgspec.structs.replace(true[3], **change) for change in changes]
+    return [encode(claim) for claim in (*true, one, *false)]
 
 
 def _proofs_of(tile: bytes) -> bool:
@@ -279,11 +430,22 @@ def seeds_of_tiles() -> list[bytes]:
         b"\x01" + entry_bundle([b""] * 257),
         b"\x03" + TILE,
         b"\x03" + node_hash(b"a" * 32, b"b" * 32),
+        b"\x01\x00",
+        b"\x01\x00\x05abc",
+        b"tile/0/x1/001",
+        b"tile/8/001",
+        b"tile/0/001.p/0",
+        *(b"\x04" + claim for claim in claims()),
     ]
 
 
 def _mutate_tile(data: bytes, dice: Random) -> bytes:
+    if data[:1] == b"\x04":
+        return b"\x04" + _mutate_claim(data[1:], dice)
     return _mutate_path(data, dice) if data[:1] == b"t" else altered(data, dice)
+
+
+_mutate_claim = mutator(leave, claims)
 
 
 _mutate_path = texts.mutator(texts.leave, lambda: [seed for seed in seeds_of_tiles() if seed[:1] == b"t"])
@@ -320,6 +482,24 @@ def requests_to_witness() -> list[bytes]:
         b"\x01" + write_add_checkpoint(AddCheckpoint(SMALLER, grows, signed_note(SIZE, ROOT))),
         b"\x01" + write_add_checkpoint(AddCheckpoint(SMALLER, (), signed_note(SMALLER, SMALLER_ROOT))),
         b"\x00" + write_add_checkpoint(AddCheckpoint(0, (), signed_note(0, Frontier().root()))),
+        *_wrong_requests(),
+    ]
+
+
+def _wrong_requests() -> list[bytes]:
+    grows = tuple(consistency_proof(SMALLER, SIZE, node_at))
+    first = write_add_checkpoint(AddCheckpoint(0, (), signed_note(SIZE, ROOT)))
+    return [
+        *(b"\x00" + one for one in texts.broken(first)),
+        b"\x01" + first,
+        b"\x00" + write_add_checkpoint(AddCheckpoint(9, (), signed_note(SIZE, ROOT))),
+        b"\x00" + write_add_checkpoint(AddCheckpoint(0, (), signed_note(0, ROOT))),
+        b"\x00" + write_add_checkpoint(AddCheckpoint(0, (bytes(32),) * 64, signed_note(0, ROOT))),
+        b"\x01" + write_add_checkpoint(AddCheckpoint(SMALLER, grows[::-1], signed_note(SIZE, ROOT))),
+        b"\x00" + first.replace(b"old 0", b"old 0\nAAAA"),
+        b"\x00" + b"x" * 1_100_000,
+        b"\x00\xff\n\n",
+        b"\x00new 0\n\nx",
     ]
 
 

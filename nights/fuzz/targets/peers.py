@@ -6,9 +6,9 @@ from random import Random
 
 from bftnode import verify_bundle
 from bftnode.apps.execution import Executor
-from bftnode.apps.log import Records
+from bftnode.apps.kv import KeyValue
 from bftnode.protocol import ed25519, handshake, limits
-from bftnode.protocol.blocks import genesis_block, hash_header, open_block
+from bftnode.protocol.blocks import hash_header, open_block, open_header
 from bftnode.protocol.certificates import check_certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
@@ -16,7 +16,6 @@ from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forks import check_fork_proof, fork_proof
 from bftnode.protocol.framing import FrameReader, join_frames
-from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.messages import (
     Accusation,
     BlockAnswer,
@@ -93,7 +92,7 @@ def _voice() -> Voice:
     return Voice(MEMBERS, ME, SIGNERS[ME], 1)
 
 
-_executor = Executor(Records(), tuple(CLIENTS), 100)
+_executor = Executor(KeyValue(), tuple(CLIENTS), 100)
 _view_changes = ViewChanges(
     MEMBERS,
     ME,
@@ -158,14 +157,29 @@ def _taken(frame: Frame, body: Body) -> bool:
 
 
 def _judge_proposal(frame: Frame, body: PrePrepare) -> int:
-    """By a replica that has the genesis block only, at three o'clock; it knows two of the clients."""
+    """By a replica that has the block below, or the genesis block only, and knows two of the clients. The frame's
+    counter says what else it knows: the envelope, that it is spent or in flight, another proposal."""
     position = Position(view=body.view % 3, now=Now(0, 10_000))
-    chain = Chain(genesis_block(CHAIN), Frontier())
-    pool = Pool({client: ClientWindow(CLIENT) for client in list(CLIENTS)[:2]})
+    header = open_header(body.header)
+    below = told.Y if header.parent == told.Y.hash or header.seq == 2 else told.GENESIS
+    chain = Chain(below, told.LOG_AFTER[below.hash])
+    windows = {client: ClientWindow(CLIENT) for client in list(CLIENTS)[:2]}
+    pool = Pool(windows)
     proposals = Proposals(MEMBERS, position, chain, pool, _voice())
+    match frame.counter % 8:
+        case 1:
+            pool.add(open_envelope(told.ENVELOPE), 1, 0)
+        case 2:
+            windows[next(iter(CLIENTS))].use(1)
+        case 3:
+            pool.include([open_envelope(told.ENVELOPE)], 1, 0)
+        case 4:
+            proposals.hear(told.FIRST, told.FIRST_BODY, ())
+        case 6:
+            windows.clear()
     announced = proposals.proposed(frame.sender, body, frame.payload, ())
     proposals.hear(frame, body, ())
-    found = proposals.next_on(chain.head, 0, open_envelope)
+    found = proposals.next_on(chain.head, below.seq - frame.counter % 2, open_envelope)
     if found is not None:
         entry, kept = found
         holds(kept == frame, "what is accepted is what was heard", "another frame")
@@ -191,6 +205,8 @@ def _judge_run(body: Run, payload: bytes) -> int:
 def _judge_accusation(body: Accusation) -> bool:
     """The node's judge and the one that stands alone convict of the same."""
     here = attempt(Refused, check_accusation, body, MEMBERS, ed25519.verify)
+    if body.epoch != MEMBERS.epoch:
+        return False  # what stands alone is shown frames, not the message that they come in
     sender = here[0] if here is not None else (attempt(Refused, open_frame, body.first) or _nobody).sender
     if sender >= MEMBERS.n:
         return False
@@ -234,6 +250,7 @@ _theirs = handshake.make_hello(MEMBERS, 1, b"d" * 32)
 def check_greeting(data: bytes) -> bool:
     """A stream whose first frame is a greeting, judged as member 1's over a link that showed member 1's certificate."""
     buffer = bytearray(data)
+    attempt(Refused, handshake.decode_greeting, data)
     raw = attempt(Refused, handshake.take_frame, buffer)
     if raw is None:
         return False
@@ -256,11 +273,11 @@ def check_greeting(data: bytes) -> bool:
 def seeds_of_greetings() -> list[bytes]:
     ack = handshake.make_ack(_theirs, _mine, _PINS[1], _PINS[0], SIGNERS[1])
     greetings = (_theirs, _mine, ack, handshake.Refusal("handshake.version"), handshake.Refusal("of later versions"))
-    return [join_frames([handshake.encode_greeting(one)]) for one in greetings]
+    return [*(join_frames([handshake.encode_greeting(one)]) for one in greetings), bytes(600), b"\0\0\0\x05\x90"]
 
 
 def _mutated_greeting() -> Callable[[bytes, Random], bytes]:
-    inside = mutator(leave, lambda: [seed[4:] for seed in seeds_of_greetings()])
+    inside = mutator(leave, lambda: [seed[4:] for seed in seeds_of_greetings()[:5]])
 
     def mutate(data: bytes, dice: Random) -> bytes:
         return join_frames([inside(data[4:], dice)]) if dice.random() < 0.8 else altered(data, dice)
