@@ -22,9 +22,10 @@ GROWTH_BYTES_MAX = 64 * 1024 * 1024
 WATCHED_EVERY = 64
 """By which so many inputs may raise the highest memory of the process; then it is looked at which of them does."""
 
-TRACED_BYTES_MAX = 1024 * 1024
+TRACED_BYTES_MAX = 2 * 1024 * 1024
 TRACED_PER_BYTE = 64
-"""What Python may have allocated at a time for one input: the most spacious values are small integers in arrays."""
+"""What Python may have allocated at a time for one input: a buffer for the longest file that is read, and the most
+spacious values, which are small integers in arrays."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,6 +13,7 @@ import struct
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -73,8 +74,12 @@ def _unit(target: Any, seed: int, inputs: int, seconds_max: float, folder: Path,
     counts = mmap.mmap(-1, _COUNTS.size)
     child = os.fork()
     if child == 0:
-        _be_fuzzed(target, seed, inputs, counts, folder, keep)
-        os._exit(99)
+        try:
+            _be_fuzzed(target, seed, inputs, counts, folder, keep)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(99)
     ended = _ending_of(child, seconds_max)
     done, taken = _COUNTS.unpack(counts)
     report = folder / "report.json"
@@ -82,7 +87,8 @@ def _unit(target: Any, seed: int, inputs: int, seconds_max: float, folder: Path,
         said = json.loads(report.read_text(encoding="ascii"))
         breaches = [(judge, detail, raw) for judge, detail, raw in said["breaches"]]
         return Unit(target.name, seed, done, taken, said["digest"], breaches, "")
-    words = (folder / "libfuzzer.log").read_text(encoding="utf-8", errors="replace")[-400:]
+    log = folder / "libfuzzer.log"
+    words = log.read_text(encoding="utf-8", errors="replace")[-400:] if log.exists() else "see standard error"
     found = [
         (f"libFuzzer: {file.name.partition('-')[0]}", " ".join(words.split()), file.read_bytes().hex())
         for file in sorted(folder.glob("artifact-*"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from random import Random
 
-from nights.fuzz.trees import altered_bytes, is_donor, parse, tree_change
+from nights.fuzz.trees import altered_bytes, is_short, parse, tree_change
 
 NUMBERS = (b"0", b"1", b"2", b"3", b"00", b"01", b"+1", b"-1", b"255", b"256", b"257", b"1_0", b"1e3", b"1.0", b"")
 LARGE = (b"9223372036854775807", b"9223372036854775808", b"18446744073709551616", b"9" * 19, b"9" * 30, b"9" * 400)
@@ -41,7 +41,7 @@ def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, R
 
     def mutate(data: bytes, dice: Random) -> bytes:
         if not gift:
-            gift.extend(donor.split(b"\n") for donor in donors() if is_donor(donor))
+            gift.extend(donor.split(b"\n") for donor in donors() if is_short(donor))
         if not data:
             data = b"\n".join(dice.choice(gift))
         for _ in range(dice.choice((1, 1, 1, 2, 3))):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from bftnode.apps import kv
 from bftnode.protocol.blocks import Block, Header, genesis_block, make_block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, Vote, VoteSignature, vote_body
 from bftnode.protocol.codec import encode
@@ -27,7 +28,8 @@ from bftnode.protocol.messages import (
     Status,
     ViewChange,
 )
-from nights.fuzz.cluster import CHAIN, MEMBERS, SIGNERS, checkpoint_signer, golden
+from bftnode.protocol.transactions import TransactionBody, sign_transaction
+from nights.fuzz.cluster import CHAIN, CLIENTS, MEMBERS, SIGNERS, checkpoint_signer, golden
 
 GENESIS = genesis_block(CHAIN)
 (ENVELOPE,) = [raw for raw in golden("transaction") if raw[:1] == b"\x92"]
@@ -114,6 +116,13 @@ CONTRADICTIONS: list[tuple[Frame, Frame, tuple[bytes, ...]]] = [
 """One of each kind (protocol/evidence.py)."""
 
 
+def envelope(nonce: int, valid_until: int = 1000) -> bytes:
+    """Of the client that is admitted everywhere."""
+    (key, *_), (sign, *_) = CLIENTS.keys(), CLIENTS.values()
+    put = b"\x01" + kv.put(b"key", b"value")
+    return sign_transaction(TransactionBody(CHAIN, key, nonce, valid_until, (put,)), sign).raw
+
+
 FIRST_BODY = PrePrepare(0, 0, Y2.header_raw)
 FIRST = frame(Kind.PRE_PREPARE, 0, FIRST_BODY, Y2.payload)
 """A proposal that was heard before."""
@@ -121,6 +130,11 @@ FIRST = frame(Kind.PRE_PREPARE, 0, FIRST_BODY, Y2.payload)
 
 def accusation(first: Frame, second: Frame, headers: tuple[bytes, ...]) -> Accusation:
     return Accusation(0, encode_frame(without_payload(first)), encode_frame(without_payload(second)), headers)
+
+
+def long_new_view() -> Frame:
+    """Stuffed with junk: no evidence has room for it."""
+    return frame(Kind.NEW_VIEW, MEMBERS.primary_of(2), NewView(0, 2, (bytes(600_000),)))
 
 
 def accusations() -> list[Accusation]:
@@ -134,6 +148,13 @@ def accusations() -> list[Accusation]:
     return [
         *(accusation(*one) for one in pairs),
         accusation(*CONTRADICTIONS[0][:2], headers),
+        accusation(CONTRADICTIONS[7][0], CONTRADICTIONS[7][0], ()),
+        accusation(CONTRADICTIONS[7][0], new_view(6, NOTHING), ()),
+        accusation(CONTRADICTIONS[5][0], CONTRADICTIONS[5][0], ()),
+        accusation(CONTRADICTIONS[5][0], frame(Kind.VIEW_CHANGE, 2, ViewChange(0, 5, None)), ()),
+        accusation(_vote(Kind.COMMIT, X, 0), CONTRADICTIONS[5][1], ()),
+        accusation(_vote(Kind.COMMIT, X, 9), CONTRADICTIONS[5][1], ()),
+        accusation(CONTRADICTIONS[4][0], _proposal(Y2), ()),
         accusation(*CONTRADICTIONS[4][:2], headers),
         accusation(*commits, headers[::-1]),
         accusation(*commits, headers[:1]),
@@ -262,7 +283,7 @@ def _proposals() -> list[Frame]:
     wrong: list[dict[str, Any]] = [
         {"chain_id": bytes(32)},
         {"view": 1},
-        {"seq": 17},
+        {"seq": 18},
         {"seq": 1},
         {"parent": bytes(32)},
         {"time_ms": 1},
@@ -272,8 +293,22 @@ def _proposals() -> list[Frame]:
     ]
     wild = block((ENVELOPE, b"junk"), Y, time_ms=1002)
     changed = [_with_header(Y2, msgspec.structs.replace(Y2.header, **change)) for change in wrong]
+    full = block((bytes(1024 * 1024 + 64),), Y, time_ms=1002)
+    valid = [
+        (envelope(7),),
+        (envelope(7), envelope(8)),
+        (envelope(7), envelope(8, valid_until=1)),
+        (envelope(7), envelope(7)),
+    ]
+    good = [block(one, Y, time_ms=1002) for one in valid]
     return [
         *changed,
+        _proposal(full),
+        *(
+            frame(Kind.PRE_PREPARE, 0, PrePrepare(0, 0, one.header_raw), one.payload, counter)
+            for one in good
+            for counter in range(8)
+        ),
         *(frame(Kind.PRE_PREPARE, 0, PrePrepare(0, 0, X.header_raw), X.payload, counter) for counter in range(8)),
         *(frame(Kind.PRE_PREPARE, 0, PrePrepare(0, 0, wild.header_raw), wild.payload, counter) for counter in range(8)),
         *(_proposal(one) for one in (Y2, wild, block((), Y, time_ms=1002), block((ENVELOPE, ENVELOPE), Y))),

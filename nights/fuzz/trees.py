@@ -129,9 +129,18 @@ def nodes(tree: Any) -> list[tuple[list[Any], int]]:
     return found
 
 
-def is_donor(raw: bytes) -> bool:
+def is_short(raw: bytes) -> bool:
     """Whether others get parts of it: the longest are for one rule each."""
     return len(raw) <= DONOR_BYTES_MAX
+
+
+def is_donor(raw: bytes) -> bool:
+    """Whether others get parts of this tree, if it is one."""
+    try:
+        parse(raw)
+    except NoTree:
+        return False
+    return is_short(raw)
 
 
 Mend = Callable[[Any, Random], None]
@@ -145,14 +154,16 @@ def leave(tree: Any, dice: Random) -> None:
 def mutator(mend: Mend, donors: Callable[[], list[bytes]]) -> Callable[[bytes, Random], bytes]:
     """Changes trees; nodes of the `donors` take the place of others. What is no tree is a donor's mutant instead."""
     gift: list[tuple[list[Any], int]] = []
+    given: list[bytes] = []
 
     def mutate(data: bytes, dice: Random) -> bytes:
         if not gift:
-            gift.extend(nodes([parse(raw) for raw in donors() if is_donor(raw)]))
+            given.extend(raw for raw in donors() if is_donor(raw))
+            gift.extend(nodes([parse(raw) for raw in given]))
         try:
             tree = parse(data)
         except NoTree:
-            tree = parse(dice.choice([raw for raw in donors() if is_donor(raw)]))
+            tree = parse(dice.choice(given))
         whole = [tree]
         for _ in range(dice.choice((1, 1, 1, 2, 3))):
             _change(whole, dice, gift)

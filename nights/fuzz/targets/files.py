@@ -161,7 +161,8 @@ def seeds_of_config() -> list[bytes]:
         b'[node]\nlog_level = "loud"\n',
         b"\n----\nCLIENT__REQUESTS_MAX=many\nPEER__NOTHING=1\n",
         b"\n----\nCLIENT__REQUESTS_MAX=\xd9\xa3\n",
-        b"\n----\n-no.key=1\n",
+        b"\n----\n-no.key=1\nNOTHING=1\n",
+        b"\n----\nNOTHING=1\n",
         b"#" * 262_145,
     ]
     return [*sections[1:], *together, short, short + above, witness]
@@ -437,6 +438,7 @@ def seeds_of_cases() -> list[bytes]:
             Case(Held((), (told.PREPARED,), (), ()), Held((), (prepared,), (), ())),
             Case(Held((), (told.COMMITTED,), (), ()), Held(headers, (told.certificate(PREPARE, 1, told.Y3),), (), ())),
             Case(Held((), (), views[:1], ()), Held((), (), views[1:], ())),
+            Case(Held((), (), views[:1], ()), Held((), (), (encode_frame(told.long_new_view()),), ())),
             Case(Held((), (told.COMMITTED,), views, (b"x",)), Held((b"x",), (told.COMMITTED,), views, headers)),
             Case(Held((), (), tuple(told.frames()[:9]), ()), Held((), (), (b"x",), ())),
             Case(Held(headers, (told.certificate(COMMIT, 1, told.Y3),), (), ()), Held((), (told.COMMITTED,), (), ())),

@@ -100,11 +100,17 @@ def seeds_of_conversations() -> list[bytes]:
         head % Tile(0, 0, SIZE).path.encode() + head % b"tile/0/001",
         head.replace(b"GET", b"HEAD") % b"checkpoint?x=1",
         *posts,
+        posts[0] + posts[0],
         posts[0] + head % f"{name}/checkpoint".encode(),
         b"PUT" + posts[0][4:],
         head % f"{name}/checkpoint".encode(),
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nold ",
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nold \r\n0\r\n\r\n",
+        b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+        b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n" + bytes(4000),
+        b"POST /checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        head.replace(b"GET", b"PUT") % f"{name}/checkpoint".encode(),
+        head % b"%b/checkpoint" % (b"0" * 64),
         b"GET / HTTP/1.0\r\n\r\n",
     ]
 

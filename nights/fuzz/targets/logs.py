@@ -23,7 +23,7 @@ from bftnode.protocol.merkle import (
     verify_inclusion,
 )
 from bftnode.protocol.receipts import FORMAT, Receipt, check_receipt, parse_receipt, write_receipt
-from bftnode.protocol.tlog.checkpoints import parse_signed_checkpoint
+from bftnode.protocol.tlog.checkpoints import parse_checkpoint, parse_signed_checkpoint
 from bftnode.protocol.tlog.cosignatures import verify_cosignature
 from bftnode.protocol.tlog.encoding import malformed
 from bftnode.protocol.tlog.notes import VerifierKey, parse_note, parse_verifier_key, verify_text, write_note
@@ -89,17 +89,20 @@ POLICIES = [
     ),
 ]
 _PARSED = [parse_policy(policy) for policy in POLICIES]
-RECORD = b"x"
+_PRIVATE = _RECEIPTS / "valid" / "quick-private-and-its-record"
+RECORD, SALT = (_PRIVATE.with_suffix(kind).read_bytes() for kind in (".record", ".salt"))
 
 
 def check_receipts(data: bytes) -> bool:
-    """The first byte says which policy is believed; bit 3 that the entry is handed in beside the receipt. The node's
-    readers and the verifier that stands alone prove the same."""
+    """The first byte says which policy is believed, and (its highest bits) that an entry, and a salt, are handed in
+    beside the receipt. The node's readers and the verifier that stands alone prove the same."""
     if not data:
         return False
     which, raw = data[0], data[1:]
     policy = _PARSED[which % len(_PARSED)]
     record = ENTRIES_OF_LOG[1] if which & 0x80 else None
+    if which & 0x40:
+        return _opened(raw, POLICIES[which % len(POLICIES)], which)
     there = attempt(verify_receipt.NotProved, verify_receipt.verify, raw, POLICIES[which % len(POLICIES)], record)
     if raw.startswith(FORMAT.encode()):
         here = attempt(Refused, _quick, raw, policy, record)
@@ -114,6 +117,17 @@ def check_receipts(data: bytes) -> bool:
     holds((here is None) == (there is None), AGREE, f"of a receipt: here {here is not None}, alone {there is not None}")
     holds(here is None or there is None or here[:2] == (there.index, there.size), AGREE, "what a receipt proves")
     return here is not None
+
+
+def _opened(raw: bytes, policy: bytes, which: int) -> bool:
+    """With what opens a private record, or a record alone: proved with it, it is proved without."""
+    salt = SALT if which & 0x80 else None
+    opened = attempt(verify_receipt.NotProved, verify_receipt.verify, raw, policy, RECORD, salt)
+    if opened is None:
+        return False
+    plain = attempt(verify_receipt.NotProved, verify_receipt.verify, raw, policy)
+    holds(plain is None or plain == opened, AGREE, "a receipt with its record and without")
+    return True
 
 
 def _quick(raw: bytes, policy: Policy, record: bytes | None) -> tuple[int, int, bytes]:
@@ -167,6 +181,7 @@ def seeds_of_receipts() -> list[bytes]:
         for name in (
             "quick.receipt",
             "quick-private.receipt",
+            "quick-of-a-late-view-and-height.receipt",
             "standard.tlog-proof",
             "standard-with-strangers.tlog-proof",
         )
@@ -175,6 +190,7 @@ def seeds_of_receipts() -> list[bytes]:
         write_receipt(quick, bytes(800_000)),
         write_proof(Proof(1, path, note, bytes(256 * 1024 + 1))),
         write_proof(Proof(1, path * 40, note, entry)),
+        write_proof(Proof(1, (path[0][1:], *path[1:]), note, entry)),
         write_receipt(msgspec.structs.replace(quick, path=path * 40), entry),
         b"x" * 2_000_000,
         FORMAT.encode() + b"\n\xff",
@@ -184,7 +200,9 @@ def seeds_of_receipts() -> list[bytes]:
     other = Receipt(raw[:-1] + b"\x02", 1, path, quick.certificate)
     elsewhere = Header(bytes(32), 0, 9, b"p" * 32, 1, ROOT, SIZE, ROOT, 1, 1)
     long += [write_receipt(one, entry) for one in (other, msgspec.structs.replace(quick, header=encode(elsewhere)))]
-    return [*(b"\x00" + raw for raw in (*own, *long)), b"\x04" + own[1], b"\x06" + own[0], *beside, *shown]
+    private = _PRIVATE.with_suffix(".receipt").read_bytes()
+    opening = [bytes((which,)) + private for which in range(0x40, 0x100) if which % len(POLICIES) == 1 and which & 0x40]
+    return [*opening, *(b"\x00" + raw for raw in (*own, *long)), b"\x04" + own[1], b"\x06" + own[0], *beside, *shown]
 
 
 def with_extensions(count: int) -> bytes:
@@ -270,6 +288,7 @@ def seeds_of_policies() -> list[bytes]:
 
 def check_note(data: bytes) -> bool:
     """A signed note, as a checkpoint; the log's and a member's signature over it."""
+    attempt(Refused, parse_checkpoint, data.decode("utf-8", errors="replace"))
     note = attempt(Refused, parse_note, data)
     if note is None:
         return False
@@ -309,8 +328,9 @@ def _wrong_notes() -> list[bytes]:
     name = "n" * 256
     return [
         *texts.broken(note),
-        text + b"\n\n" + short + b"\n",
-        text + b"\n\n" + never + b"\n",
+        text + b"\n\n" + lines.split(b"\n")[0] + b"\n" + short + b"\n",
+        text + b"\n\n" + lines.split(b"\n")[0] + b"\n" + never + b"\n",
+        b"\n".join([*text.split(b"\n")[:2], b"AAAA"]) + b"\n\n" + lines,
         text + b"\n\n" + f"\N{EM DASH} {name} AAAAAAA=\n".encode(),
         text + b"\n\n" + "\N{EM DASH} n AAAAAA==\n".encode(),
         text + b"\n\n" + "\N{EM DASH} n+ AAAAAAA=\n".encode(),
@@ -387,13 +407,14 @@ def claims() -> list[bytes]:
             place,
             old,
             roots[old],
-            SIZE,
-            ROOT,
-            tuple(inclusion_proof(place, SIZE, node_at)),
-            tuple(consistency_proof(old, SIZE, node_at)),
+            size,
+            roots[size],
+            tuple(inclusion_proof(place, size, node_at)),
+            tuple(consistency_proof(old, size, node_at)),
         )
-        for old in range(SIZE + 1)
-        for place in [old % SIZE]
+        for size in range(SIZE, 0, -1)
+        for old in range(size + 1)
+        for place in [old % size]
     ]
     long = true[3].path * 30
     one = Claimed(ROOT, 0, 1, ROOT, 1, ROOT, (), ())
@@ -434,6 +455,7 @@ def seeds_of_tiles() -> list[bytes]:
         b"\x01\x00\x05abc",
         b"tile/0/x1/001",
         b"tile/8/001",
+        b"tile/0/abc",
         b"tile/0/001.p/0",
         *(b"\x04" + claim for claim in claims()),
     ]

@@ -175,7 +175,7 @@ def _judge_proposal(frame: Frame, body: PrePrepare) -> int:
             pool.include([open_envelope(told.ENVELOPE)], 1, 0)
         case 4:
             proposals.hear(told.FIRST, told.FIRST_BODY, ())
-        case 6:
+        case 6 | 7:
             windows.clear()
     announced = proposals.proposed(frame.sender, body, frame.payload, ())
     proposals.hear(frame, body, ())
