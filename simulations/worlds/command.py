@@ -106,6 +106,10 @@ def _cpu_s() -> float:
 
 def tell(work: Told, unit: int) -> int:
     """Play one unit and tell it as it happens; the exit code."""
+    units = work.units or work.full
+    if not 0 <= unit < units:
+        print(f"error: {work.name} has units 0 to {units - 1}; asked for {unit}")
+        return 2
     violation = None
     with listening(_Printer()):
         try:

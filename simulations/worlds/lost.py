@@ -14,6 +14,7 @@ that is wrong (`invalid`: an envelope is in the block twice).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, islice
 from math import comb
@@ -136,17 +137,25 @@ class Quartet:
         self.rounds.run(self.rounds.now_ms + BETWEEN_MS)
         self.network.said = {}
 
-    def play(self, behaviour: Behaviour | None, lost: Sequence[Message]) -> list[Message]:
-        """Decide an operation without these, and another one; what was said for the first. Raises Violation."""
+    def play(self, behaviour: Behaviour | None, lost: Sequence[Message]) -> None:
+        """Decide an operation without these messages, and another one. Raises Violation."""
+        self._behave(behaviour)
+        self.network.lost = frozenset(lost)
+        self._decide(0)
+        self._decide(1)
+
+    def said(self, behaviour: Behaviour | None) -> list[Message]:
+        """All that is said until the first operation is decided, or a property is violated."""
+        self._behave(behaviour)
+        with suppress(Violation):  # the run that loses nothing finds it, too
+            self._decide(0)
+        return [(*link, number + 1) for link, count in self.network.said.items() for number in range(count)]
+
+    def _behave(self, behaviour: Behaviour | None) -> None:
         if behaviour is not None:
             liar = self.rounds.nodes[PRIMARY]
             assert isinstance(liar, RoundLiar), "settled as one"
             liar.become([behaviour])
-        self.network.lost = frozenset(lost)
-        self._decide(0)
-        said = [(*link, number + 1) for link, count in self.network.said.items() for number in range(count)]
-        self._decide(1)
-        return said
 
     def _decide(self, number: int) -> None:
         """All are asked for an operation, and have executed it. Raises Violation(liveness)."""
@@ -179,8 +188,8 @@ def _behave(primary: str) -> Behaviour | None:
 
 
 def messages(cast: Cast, primary: str) -> list[Message]:
-    """What is said for one decision where nothing is lost. Raises Violation."""
-    return thaw(_begin(cast, primary)).play(_behave(primary), [])
+    """What is said for one decision where nothing is lost."""
+    return thaw(_begin(cast, primary)).said(_behave(primary))
 
 
 def sets_of(said: Sequence[Message]) -> Iterator[tuple[Message, ...]]:

@@ -155,6 +155,8 @@ def hear(cast: Cast, case: Case, told: Told, order: Sequence[Arrival]) -> tuple[
             votes.append(Kind(kind_of(frame)))
     if len(set(votes)) != len(votes):
         raise Violation("said-once", f"{node.name} votes {len(votes)} times")
+    if tuple(votes) not in _VOTED:
+        raise Violation("own-prepare", f"{node.name} says COMMIT for what it has not PREPAREd (decision 010)")
     return tuple(votes)
 
 
@@ -184,25 +186,33 @@ class Orders:
 
     def play(self, first: int, last: int) -> Done:
         """Units first <= unit < last."""
-        counts = {"runs": 0, "deliveries": 0} | dict.fromkeys(_VOTED.values(), 0)
+        counts = {"runs": 0, "deliveries": 0, "cut off": 0} | dict.fromkeys(_VOTED.values(), 0)
         findings: list[Finding] = []
         cast, begins = Cast(), 0
         with unheard():
             for case in CASES:
-                count = _count(case)
-                inside = range(max(first, begins), min(last, begins + count))
+                inside = range(max(first, begins), min(last, begins + _count(case)))
                 if inside:
-                    told = Told.of(cast, case)
-                    chosen = islice(told.orders(case), inside.start - begins, inside.stop - begins)
-                    for unit, order in zip(inside, chosen, strict=True):
-                        counts["runs"] += 1
-                        counts["deliveries"] += len(order)
-                        try:
-                            counts[_VOTED[hear(cast, case, told, order)]] += 1
-                        except Violation as found:
-                            findings.append(Finding(unit, found.name, found.detail, _replay(unit)))
-                begins += count
+                    self._play(cast, case, begins, inside, counts, findings)
+                begins += _count(case)
         return Done(last - first, counts, tuple(findings))
+
+    def _play(
+        self, cast: Cast, case: Case, begins: int, inside: range, counts: dict[str, int], findings: list[Finding]
+    ) -> None:
+        try:
+            told = Told.of(cast, case)
+        except Violation as found:  # by the others, before anything arrives
+            findings.append(Finding(inside[0], found.name, found.detail, _replay(inside[0])))
+            counts["cut off"] += len(inside)
+            return
+        for unit, order in zip(inside, islice(told.orders(case), inside.start - begins, None), strict=False):
+            counts["runs"] += 1
+            counts["deliveries"] += len(order)
+            try:
+                counts[_VOTED[hear(cast, case, told, order)]] += 1
+            except Violation as found:
+                findings.append(Finding(unit, found.name, found.detail, _replay(unit)))
 
     def tell(self, unit: int) -> None:
         """Play one unit, to whoever listens. Raises Violation."""

@@ -175,7 +175,10 @@ class Quintet:
         if not all(node.disk.height == height for node in self.honest()):
             return False
         executed = self.judge.executed
-        asked = [*(item for both in self.cast.operations[:VIEWS] for item in both), self.cast.operations[VIEWS][0]]
+        asked = [
+            *(item for both in self.cast.operations[: len(self.ways)] for item in both),
+            self.cast.operations[VIEWS][0],
+        ]
         return all(item.key in executed for item in asked)
 
     def honest(self) -> list[RoundNode]:
