@@ -23,6 +23,8 @@
         [--matrix] [--write FILE] message x field x operator: how often each was heard; empty ones are told
     mutate --seed N               one of them, told as it happens
         [--network D] [--process C] [--transactions T]  with so many faults and envelopes
+    replay-incident DIR...        what real members recorded, re-executed bit for bit
+        [--quiet] [--any-code]
     growth [--write FILE]         messages, bytes and signatures of a block and a view change as n grows
 
 Exit code 1 where a property was violated.
@@ -34,7 +36,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from simulations import coverage, crashpoints, growth, guarantees
+from simulations import coverage, crashpoints, growth, guarantees, incident
 from simulations.adversaries import BEHAVIOURS, TWINS
 from simulations.adversaries.twins import covers as covers_of_twins
 from simulations.bench import bench, reached, table
@@ -105,6 +107,8 @@ def _obey(options: argparse.Namespace) -> int:
             return crashpoints.run(options.units, options.unit, only_list=options.list)
         case "mutate":
             return mutation.obey(options)
+        case "replay-incident":
+            return incident.run(options.folders, quiet=options.quiet, any_code=options.any_code)
         case "bench":
             return run_bench(options.seconds, options.runs, strict=options.strict)
         case _:
@@ -181,12 +185,28 @@ def _parser() -> argparse.ArgumentParser:
     part.add_argument("--unit", type=int, metavar="N", help="play one, and tell what was violated, or the crash alone")
     part.add_argument("--list", action="store_true", help="count what there is and play nothing")
     mutation.add_to(commands, _seeds, _writable)
+    _replay_incident(
+        commands.add_parser(
+            "replay-incident",
+            help="re-execute what real members recorded (`bftnode run --record`)",
+            description="Takes every step of the recordings again, compares what follows, and shows the first "
+            "difference. Turns of several members are merged by their wall clocks, and what they said is compared. "
+            "Exit code 0: all equal; 1: a difference, a contradiction or damage; 2: nothing can be replayed here.",
+            epilog="example: python -m simulations replay-incident /srv/org1 /srv/org2",
+        )
+    )
     larger = commands.add_parser("growth", help="what a block and a view change cost as the cluster grows")
     larger.add_argument("--write", type=_writable, metavar="FILE.md", help="write the tables instead of printing them")
     larger.add_argument("--n", type=_sizes, default=growth.SIZES, metavar="4,7,31", help="cluster sizes")
     for command in (replay, swarm):
         command.add_argument("--n", type=_sizes, default=SIZES, metavar="4,7", help="cluster sizes to draw from")
     return parser
+
+
+def _replay_incident(recorded: argparse.ArgumentParser) -> None:
+    recorded.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="a member's home, or its data/recording")
+    recorded.add_argument("--quiet", action="store_true", help="do not tell the story")
+    recorded.add_argument("--any-code", action="store_true", help="replay with other code than the recording's")
 
 
 def _writable(text: str) -> Path:

@@ -11,6 +11,8 @@ from bftnode.cli.options import example, home_option, set_option
 from bftnode.node.home import check_secrets
 from bftnode.protocol.errors import Reason, Refused
 
+RECORD_BYTES_MAX = 1 << 30
+
 
 @click.command(
     epilog=example(
@@ -21,9 +23,15 @@ from bftnode.protocol.errors import Reason, Refused
 @set_option
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="As --set node.log_level.")
 @click.option("--log-format", type=click.Choice(["auto", "console", "json"]), help="As --set node.log_format.")
+@click.option("--record", is_flag=True, help=f"As --set recording.bytes_max={RECORD_BYTES_MAX}: for `replay-incident`.")
 @click.pass_context
 def run(
-    ctx: click.Context, home: Path | None, flags: dict[str, str], log_level: str | None, log_format: str | None
+    ctx: click.Context,
+    home: Path | None,
+    flags: dict[str, str],
+    log_level: str | None,
+    log_format: str | None,
+    record: bool,
 ) -> None:
     """Run a member until it is told to stop.
 
@@ -39,6 +47,8 @@ def run(
         flags["node.log_level"] = log_level
     if log_format is not None:
         flags["node.log_format"] = log_format
+    if record:
+        flags.setdefault("recording.bytes_max", str(RECORD_BYTES_MAX))
     config = target.load_config(os.environ, flags).config
     check_secrets(target.secrets_path)
     os.umask(0o077)

@@ -4,6 +4,7 @@ Start-up is indentation: storage, then the replica, then the network and the cli
 What ends a node is its operator (a signal), a broken disk or a broken belief; never a message.
 """
 
+import dataclasses
 import gc
 import os
 import signal
@@ -38,12 +39,15 @@ from bftnode.node.inbox import Inbox
 from bftnode.node.keeper import Keeper
 from bftnode.node.outside import Log, OutsideWitnesses
 from bftnode.node.policies import logs_to_witness, witnesses_to_ask
+from bftnode.node.recorder import Recorder, code_in_use
 from bftnode.protocol import ed25519
 from bftnode.protocol.errors import Reason, Refused
-from bftnode.protocol.genesis import Genesis
+from bftnode.protocol.genesis import Genesis, write_genesis
 from bftnode.replica.core import Replica
-from bftnode.replica.events import Linked, Unlinked
-from bftnode.storage.directory import PAYLOADS_NAME
+from bftnode.replica.events import Linked, Now, Unlinked
+from bftnode.replica.recording import FORMAT, Start, woke
+from bftnode.replica.recovery import Recovered
+from bftnode.storage.directory import PAYLOADS_NAME, RECORDING_NAME
 from bftnode.storage.errors import StorageBroken
 from bftnode.storage.payloads import Payloads
 from bftnode.storage.store import Storage
@@ -174,17 +178,18 @@ class Daemon:
             config.inbox.submissions_max,
             config.inbox.turn_frames_max,
         )
-        recovered = storage.recover()
+        recovered, born = storage.recover(), clock()
+        recorder = self._recorder(recovered, born)
         replica = Replica(
             membership,
             me,
-            sign,
+            sign if recorder is None else recorder.signing(sign),
             ed25519.verify,
             envelopes.open,
             recovered,
-            clock(),
+            born,
             config.replica_timing(),
-            self._signer,
+            self._signer if recorder is None else recorder.cosigning(self._signer),
         )
         own = self._genesis.members[me]
         network = PeerNetwork(
@@ -202,7 +207,14 @@ class Daemon:
         backend = NodeBackend(self._genesis, me, storage, self._executor, inbox, envelopes, network, self._keeper())
         mouth = network if self._mask is None else self._mask.mouth(replica, storage, network)
         driver = Driver(
-            replica, storage, inbox, envelopes, mouth, backend, config.storage.disk_retry_interval_ms / 1000
+            replica,
+            storage,
+            inbox,
+            envelopes,
+            mouth,
+            backend,
+            config.storage.disk_retry_interval_ms / 1000,
+            record=None if recorder is None else recorder.turn,
         )
         backend.introduce(driver)
         context = server_context(self._identity.certificate_path, self._identity.tls_key_path)
@@ -240,6 +252,24 @@ class Daemon:
                     ms=int((time.monotonic() - began) * 1000),
                 )
         self._log.info("node_stopped", reason="signal", height=storage.height)
+
+    def _recorder(self, recovered: Recovered, born: Now) -> Recorder | None:
+        """Raises Refused(CONFIGURATION) where it cannot be written."""
+        config = self._config.recording
+        if not config.bytes_max:
+            return None
+        try:
+            folder = self._home.data_path / RECORDING_NAME
+            recorder = Recorder(folder, config.bytes_max, config.lives_max, self._log.warning)
+        except OSError as error:
+            raise Refused(Reason.CONFIGURATION, f"recording: {error.filename}: {error.strerror}") from None
+        timing = dataclasses.asdict(self._config.replica_timing())
+        genesis = write_genesis(self._genesis)
+        recorder.begin(
+            Start(FORMAT, __version__, code_in_use(), genesis, self._me, timing, born.wall_ms), woke(recovered, born)
+        )
+        self._log.info("recording", path=str(recorder.path), bytes_max=config.bytes_max)
+        return recorder
 
     def _keeper(self) -> Keeper | None:
         application, storage = self._executor.application, self._storage

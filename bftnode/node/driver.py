@@ -66,6 +66,10 @@ INLINE_OPERATIONS_MAX = 256
 the switching would cost as much."""
 
 
+Record = Callable[[Now, Sequence[tuple[Event, Sequence[Effect] | None]]], None]
+"""Who is told of each turn, before anything of it is carried out; None for the effects of a step that raised."""
+
+
 class Mouth(Protocol):
     """What the driver needs of the network."""
 
@@ -110,6 +114,7 @@ class Driver:
         ears: Ears,
         disk_retry_s: float,
         now: Callable[[], Now] = clock,
+        record: Record | None = None,
     ) -> None:
         self.replica = replica
         self._storage = storage
@@ -119,6 +124,7 @@ class Driver:
         self._ears = ears
         self._disk_retry_s = disk_retry_s
         self._now = now
+        self._record = record
         self._writer = Writer()
         # Of its own: trio's common ones are queued for by all that clients ask, and a turn waits for nobody's query.
         self._verifying = trio.CapacityLimiter(1)
@@ -178,7 +184,7 @@ class Driver:
 
     def _end_in_order(self) -> None:
         """Leave on record all that was said, so that the next life need not abstain (replica/agreement.py)."""
-        for effect in self.replica.step(Stopping(), self._now()):
+        for effect in self._take([Stopping()]):
             if isinstance(effect, Persist):
                 self._behind.journal[effect.name] = effect.value
         with suppress(DiskFull):  # then it is as after a crash
@@ -220,10 +226,7 @@ class Driver:
 
     async def _step(self, events: Sequence[Event]) -> Sequence[Event]:
         """Carry out what follows from these events; the ones that follow from that."""
-        effects: list[Effect] = []
-        now = self._now()
-        for event in events:
-            effects += self.replica.step(event, now)
+        effects = self._take(events)
         promises = False
         drops: list[bytes] = []
         appends: list[AppendBlock] = []
@@ -272,6 +275,25 @@ class Driver:
         if self._behind_until is None and not self._is_settled():
             self._behind_until = trio.current_time() + BEHIND_MS_MAX / 1000
         return followed
+
+    def _take(self, events: Sequence[Event]) -> list[Effect]:
+        """Step the replica through these events."""
+        effects: list[Effect] = []
+        now = self._now()
+        if self._record is None:
+            for event in events:
+                effects += self.replica.step(event, now)
+            return effects
+        steps: list[tuple[Event, Sequence[Effect] | None]] = []
+        try:
+            for event in events:
+                steps.append((event, None))
+                found = self.replica.step(event, now)
+                steps[-1] = (event, found)
+                effects += found
+        finally:
+            self._record(now, steps)
+        return effects
 
     def _tell(self, told: Sequence[Note | Accuse], answers: Sequence[Answer]) -> None:
         for item in told:

@@ -275,6 +275,23 @@ class StorageSection(Section, frozen=True):
     ] = 1000
 
 
+class RecordingSection(Section, frozen=True):
+    """What the replica is told, written down in data/recording to be replayed (docs/operations.md)."""
+
+    bytes_max: Annotated[
+        int,
+        _bounded(
+            0,
+            1024 * GIB,
+            "What the recording of one life, from a start to its end, may take. At it the recording ends and the node "
+            "goes on. 0: nothing is recorded.",
+        ),
+    ] = 0
+    lives_max: Annotated[
+        int, _bounded(1, 10_000, "Lives whose recordings are kept, this one included; a start deletes the oldest.")
+    ] = 8
+
+
 class WebSection(Section, frozen=True):
     """The log over HTTP, as tiles (docs/receipts.md). Plain HTTP: for loopback, or behind a web server with TLS."""
 
@@ -368,6 +385,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     client: ClientSection = ClientSection()
     timing: TimingSection = TimingSection()
     storage: StorageSection = StorageSection()
+    recording: RecordingSection = RecordingSection()
     web: WebSection = WebSection()
     witness: WitnessSection = WitnessSection()
     shutdown: ShutdownSection = ShutdownSection()

@@ -17,7 +17,8 @@ VERSION_NAME = "VERSION"
 LOCK_NAME = "LOCK"
 LMDB_NAME = "lmdb"
 PAYLOADS_NAME = "payloads"
-_EXPECTED = frozenset({VERSION_NAME, LOCK_NAME, LMDB_NAME, PAYLOADS_NAME, "lost+found"})
+RECORDING_NAME = "recording"
+_EXPECTED = frozenset({VERSION_NAME, LOCK_NAME, LMDB_NAME, PAYLOADS_NAME, RECORDING_NAME, "lost+found"})
 """The last one is what a file system of its own has at its root."""
 
 VERSION_BYTES_MAX = 4096
