@@ -81,6 +81,22 @@ def _two_view_changes(stage: Arena) -> list[Transaction]:
     return wanted
 
 
+def _view_over(stage: Arena) -> list[Transaction]:
+    wanted = [stage.submit()]
+    stage.run(60)
+    stage.isolate(0)
+    wanted.append(stage.submit(1, 2, 3))
+    stage.run(1000)
+    # What it hears of view 1 is a certificate, and no NEW-VIEW.
+    stage.lose(lambda place, to, kind, view, seq: to == 0 and kind == Kind.NEW_VIEW)
+    stage.network.join()
+    wanted.append(stage.submit(1, 2, 3))
+    stage.run(500)
+    stage.lose(None)
+    stage.run(300)
+    return wanted
+
+
 def _catch_up(stage: Arena) -> list[Transaction]:
     wanted = [stage.submit()]
     stage.run(40)
@@ -159,6 +175,7 @@ WORLDS = (
         "view-change", "a block is prepared in view 0 and decided in view 1, whose primary finds it", _view_change
     ),
     ShortWorld("two-view-changes", "two primaries are cut off, one after the other, and come back", _two_view_changes),
+    ShortWorld("view-over", "a primary that was cut off learns from a certificate that its view is over", _view_over),
     ShortWorld("catch-up", "a member is cut off for six blocks, and fetches them", _catch_up),
     ShortWorld(
         "checkpoints",
