@@ -1,12 +1,14 @@
 """The oracles can fail: planted readers that raise, that take a second spelling, that eat memory or time."""
 
+from random import Random
+
 import pytest
 
 from bftnode.protocol import codec, envelope
 from bftnode.protocol.errors import Reason, Refused
 from nights.fuzz import oracle
 from nights.fuzz.oracle import Broken, Examiner, Target, attempt, holds
-from nights.fuzz.targets import clients, peers
+from nights.fuzz.targets import TARGETS, clients, peers
 from nights.fuzz.trees import leave, mutator
 
 
@@ -80,6 +82,24 @@ def test_a_planted_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
     forged = codec.encode((body, bytes(64)))
     assert other is clients.verify_receipt.open_entry
     assert examined(clients.check_envelope, forged) == "two readers agree"
+
+
+def test_changed_trees_meet_a_planted_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the decoder: a query that waits longest, of a request number that no seed has."""
+    read = clients.cm.open_request
+
+    def careless(raw: bytes) -> object:
+        request = read(raw)
+        if isinstance(request, clients.cm.Query) and request.request > 100 and request.wait_ms:
+            raise KeyError(request.request)
+        return request
+
+    monkeypatch.setattr(clients.cm, "open_request", careless)
+    target, seeds = TARGETS["requests"], [one for one in TARGETS["requests"].seeds() if one[1] == 12][2:]
+    examiner = Examiner(target)
+    assert not [one for one in seeds if examiner.examine(one)]
+    found = (examiner.examine(target.mutate(seeds[dice % len(seeds)], Random(dice))) for dice in range(3000))
+    assert next(breach for breach in found if breach).judge == "nothing but refusals is raised"
 
 
 def test_holds_says_what_does_not() -> None:
