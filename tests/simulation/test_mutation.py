@@ -1,6 +1,9 @@
 """Structure-aware mutation: what is changed, how, that it is one run a seed, and that it finds what is planted."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from msgspec import inspect
@@ -8,13 +11,17 @@ from msgspec import inspect
 from bftnode.protocol.codec import Hash32, UInt, Wire, encode
 from bftnode.protocol.envelope import Frame
 from bftnode.protocol.messages import BODY_OF, Kind
-from bftnode.protocol.transactions import SignedBody
+from bftnode.protocol.transactions import SignedBody, Transaction
+from bftnode.replica.core import Replica
+from bftnode.replica.recovery import Recovered
 from simulations.command import main
 from simulations.mutation.matrix import EXCLUDED, Cell, cells, table, why_not
+from simulations.mutation.mutator import Mutator
 from simulations.mutation.operators import OPERATORS, Source, Unchanged, apply, made, operators_of
-from simulations.mutation.play import draw, play, smallest
+from simulations.mutation.play import Plan, draw, play, smallest
 from simulations.mutation.shapes import CARRIED, ENVELOPE, MESSAGES, OPAQUE, PAYLOADS, fields_of
 from simulations.mutation.work import Mutation, done
+from simulations.node import Envelopes
 from simulations.work import Work
 from tests.exam.in_process import bug_named, plant
 
@@ -250,6 +257,67 @@ def test_a_finding_says_how_to_see_it_again() -> None:
         found = Mutation().play(*((at := _seeds_at("PREPARE", "block", 1)[0]), at + 1)).findings
     assert found[0].replay.startswith(f"python -m simulations mutate --seed {found[0].unit}")
     assert "--network 0" in found[0].replay
+
+
+# ---- what watches can speak
+
+
+def _first(wanted: Callable[[Plan], bool]) -> Plan:
+    return next(plan for plan in map(draw, range(5000)) if wanted(plan))
+
+
+def test_an_exception_at_a_clients_door_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an envelope is, it is opened or refused."""
+
+    def broken(self: Envelopes, raw: bytes) -> Transaction:
+        raise ValueError("an envelope that nobody thought of")
+
+    monkeypatch.setattr(Envelopes, "open", broken)
+    violation = play(_first(lambda plan: plan.aim == Cell(ENVELOPE, "signature", "bit"))).violation
+    assert violation is not None
+    assert violation.name == "raised"
+    assert "nobody thought of" in violation.detail
+
+
+def test_who_cannot_read_again_what_it_wrote_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All power goes, and a member does not come back."""
+    restore = Replica._restore
+
+    def broken(self: Replica, recovered: Recovered) -> None:
+        if "boot" in recovered.journal:
+            raise KeyError("what was journalled")
+        restore(self, recovered)
+
+    monkeypatch.setattr(Replica, "_restore", broken)
+    plan = _first(lambda plan: plan.restarts)
+    violation = play(plan).violation
+    assert violation is not None
+    assert violation.name == "raised"
+    assert play(replace(plan, restarts=False)).violation is None
+
+
+def test_forensics_that_convicts_somebody_correct_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two correct members' disks, compared as `bftnode forensics` compares them."""
+    plan = draw(5)
+    honest = next(member for member in range(plan.n) if member not in plan.scene.liars)
+    verdict = SimpleNamespace(culprits=(SimpleNamespace(member=honest, proved="nothing"),))
+    monkeypatch.setattr("simulations.mutation.play.investigate", lambda *_: verdict)
+    violation = play(plan).violation
+    assert violation is not None
+    assert violation.name == "framed"
+
+
+def test_a_run_that_changes_nothing_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has shown nothing."""
+    monkeypatch.setattr(Mutator, "_try", lambda *_: None)
+    assert [finding.judge for finding in done([play(draw(7))]).findings] == ["idle"]
+
+
+def test_the_mutators_own_mistakes_are_no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They end the campaign."""
+    monkeypatch.setattr("simulations.mutation.bank.KEPT", "many")
+    with pytest.raises(TypeError):
+        play(draw(7))
 
 
 SLICE_RUNS = 150
