@@ -131,7 +131,7 @@ def mutated(cell: Cell, raw: bytes, bank: Bank, pens: Pens, dice: Random) -> tup
     place = dice.choice(found)
     value = value_at(whole, place)
     source = Source(dice, lambda of: bank.value(at, of, dice))
-    pens.drawn(dice)
+    pens.drawn(dice, votes=at.last != "signature")
     if cell.operator == UNSIGNED:
         some = list(operators_of(at.type))
         dice.shuffle(some)

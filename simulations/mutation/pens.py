@@ -37,11 +37,13 @@ class Pens:
         self.client = client
         self._client_sign = client_sign
         self._honest = honest  # clients that are nobody's friends: their envelopes stay as they signed them
+        self._votes = True
         self.header_follows = False  # the header of a proposal whose envelopes were changed names them as they are
 
-    def drawn(self, dice: Random) -> None:
-        """How the next message is mended."""
+    def drawn(self, dice: Random, *, votes: bool) -> None:
+        """How the next message is mended; `votes`: those of this liar in certificates are signed again."""
         self.header_follows = dice.random() < 0.5
+        self._votes = votes
 
     def signs(self, whole: Any, place: tuple[Step, ...]) -> bool:
         """Whether all that is signed on the way to a place is this liar's to sign."""
@@ -70,7 +72,7 @@ class Pens:
             match value:
                 case Frame():
                     return self._frame(value, name)
-                case Certificate():
+                case Certificate() if self._votes:
                     return self._certificate(value)
                 case SignedBody():
                     return self._envelope(value)

@@ -1,8 +1,8 @@
 """Rounds: the steps of the protocol, in the order in which anybody first speaks in them.
 
 A step is what a quorum exchanges before it goes on: the proposal of a height in a view, its PREPAREs, its COMMITs, the
-VIEW-CHANGEs for a view, its NEW-VIEW. What is said beside them belongs to the round that has come last (ByzzFuzz,
-section 4.1: faults are placed by round, not by time).
+VIEW-CHANGEs for a view, its NEW-VIEW (ByzzFuzz, section 4.1: faults are placed by round, not by time). What is said
+beside them is of the round that has come last, and is not lost with it: a last round may last for long.
 """
 
 from collections.abc import Callable, Iterable
@@ -81,9 +81,9 @@ def rule_of(
     split, also = tuple(partitions), tuple(losses)
 
     def may_pass(place: int, to: int, frame: bytes) -> bool:
-        number = rounds.now if place in liars else rounds.of(frame)
-        for one in split:
-            if one.loses(place, to, number):
+        if split and kind_of(frame) in STEPS:
+            number = rounds.now if place in liars else rounds.of(frame)
+            if any(one.loses(place, to, number) for one in split):
                 return False
         return not also or all(not lost(place, to, frame) for lost in also)
 
