@@ -115,7 +115,7 @@ class RoundNode(Node):
 
 
 class Parts(Network):
-    """Places in parts: what is said in one is heard in it, and what `passes` says goes nowhere else."""
+    """Places in parts: what is said in one is heard in it and nowhere else."""
 
     def __init__(self, rounds: Rounds) -> None:
         super().__init__(rounds)

@@ -16,17 +16,16 @@ what does not pass is not lost, but heard when the world becomes kind. After the
 more comes, and within BOUND_MS everything is executed by all honest members. The judges (judges/) look on all the
 time.
 
-Up to one symmetry: to exchange the copies' names and, with them, the names of the operations is to play the same world
-again. So `x` is always the first copy's. And of two worlds whose partitions are the same but for the copies' names one
-is played: `is_mirrored` says which is not. For that to be exact a world must not depend on the names: of the copies
-that one takes its turn first, and has its operation submitted first, that shares its part with the lower honest
-members in the first view in which they do not share it with the same ones. Before such a view somebody has to come
-first; where an honest member has heard both copies by then, both worlds are played.
+Up to one symmetry: to exchange the copies' names and, with them, those of the operations that they are asked for is to
+play the same world again. So `x` is always the first copy's; and where the honest members with whom the copies share
+their parts of the first view differ, of the two worlds whose partitions are the same but for the copies' names one is
+played (`is_mirrored` says which is not). For that to be exact nothing may depend on the names: of the copies that one
+takes its turn first, and has its operation submitted first, that is with the lower members in the first view. Where
+both are with the same ones, somebody has to come first, and both worlds are played.
 
 What is one world is numbered ((twin * 52 + first) * 52 + second) * 52 + third, by the numbers in partitions.py.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bftnode.protocol.messages import Kind
@@ -61,24 +60,16 @@ def company(twin: int, partition: Partition) -> tuple[tuple[int, ...], tuple[int
     return first, second
 
 
-def leader(twin: int, ways: Sequence[Partition]) -> int:
-    """The place of the copy that comes first in the last of these views."""
-    for partition in ways:
-        first, second = company(twin, partition)
-        if first != second:
-            return twin if first < second else COPY
-    return twin
+def leader(twin: int, first_view: Partition) -> int:
+    """The place of the copy that comes first."""
+    first, second = company(twin, first_view)
+    return twin if first <= second else COPY
 
 
-def is_mirrored(twin: int, ways: Sequence[Partition]) -> bool:
-    """Whether the world that begins with these views is another one's, that is played, but for the copies' names."""
-    for partition in ways:
-        first, second = company(twin, partition)
-        if first != second:
-            return WAYS.index(partition) > WAYS.index(exchanged(partition, twin, COPY))
-        if first:
-            return False  # an honest member hears both, so one of them first
-    return False
+def is_mirrored(twin: int, first_view: Partition) -> bool:
+    """Whether a world that begins with this view is another one's, that is played, but for the copies' names."""
+    first, second = company(twin, first_view)
+    return first != second and WAYS.index(first_view) > WAYS.index(exchanged(first_view, twin, COPY))
 
 
 class Members(Parts):
@@ -133,7 +124,7 @@ class Quintet:
 
     def _line_up(self) -> None:
         """Turns are taken in the order of members; the copy that comes first, first."""
-        first = leader(self.twin, self.ways)
+        first = leader(self.twin, self.ways[0]) if self.ways else self.twin
         second = COPY if first == self.twin else self.twin
         places = [place for member in range(N) for place in ((first, second) if member == self.twin else (member,))]
         self.rounds.nodes = [self.nodes[place] for place in places]
@@ -151,9 +142,9 @@ class Quintet:
         self._number(len(self.ways))
         self.network.part(partition)
         asked = {self.twin: operations[0], COPY: operations[1]}
-        first, second = asked[leader(self.twin, self.ways)], asked[leader(self.twin, self.ways) ^ self.twin ^ COPY]
+        in_order = [asked[node.place] for node in self.rounds.nodes if node.place in asked]
         for node in self.rounds.nodes:
-            node.submit(*((asked[node.place],) if node.place in asked else (first, second)))
+            node.submit(*([asked[node.place]] if node.place in asked else in_order))
         self.rounds.run(self.rounds.now_ms + VIEW_MS - 1)
         self.rounds.now_ms += 1
 
@@ -300,7 +291,7 @@ class _Walk:
             inside = self._inside(first + number * step, step)
             if not inside:
                 continue
-            if is_mirrored(twin, (*ways, way)):
+            if not ways and is_mirrored(twin, way):
                 self._counts["mirrored"] += len(inside)
                 continue
             try:
