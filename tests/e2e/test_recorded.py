@@ -22,7 +22,7 @@ from tests.e2e.cluster import Cluster, running
 from tests.e2e.test_failures import CALLERS, appending, check
 
 KILLED = 2
-EVENTS_LEAST = 1000
+EVENTS_LEAST = 500
 RECORDING_BYTES_MAX = 64 * 1024 * 1024
 
 
