@@ -22,7 +22,7 @@ FINDINGS_MAX = 10
 REDUCED_MAX = 3
 """Of a campaign's findings so many are made smaller: the first."""
 
-PROGRESS_S = 5.0
+PROGRESS_S = 10.0
 """A line in so many seconds."""
 
 Tell = Callable[[str], None]
@@ -57,6 +57,8 @@ class Report:
         left = ""
         if self.units and self.missing:
             left = f", {_duration(self.missing * self.seconds / self.units / width)} left"
+        if self.before == self.asked:
+            return f"{self.name}: all {self.asked} units are done on this code; another ledger plays them again"
         return (
             f"{self.name}: {self.before + self.units}/{self.asked} units, {runs} runs now, {pace}, "
             f"{len(self.findings)} findings{left}"
@@ -83,9 +85,11 @@ class Campaign:
     def play(self, asked: range, until: float | None = None) -> Report:
         """What is missing of these units; after `until` (time.monotonic) no task is begun. Raises LessDone."""
         missing = self._ledger.missing(self._name, self._digest, asked)
-        before = len(asked) - sum(len(gap) for gap in missing)
-        report = Report(self._name, len(asked), before)
-        tasks = (Play(self._address, self._digest, *ends) for ends in tasks_of(missing, self._work.chunk))
+        units = sum(len(gap) for gap in missing)
+        report = Report(self._name, len(asked), len(asked) - units)
+        # A slice of less than a task for each worker is cut for all of them.
+        chunk = max(1, min(self._work.chunk, -(-units // self._width)))
+        tasks = (Play(self._address, self._digest, *ends) for ends in tasks_of(missing, chunk))
         given = 0
         self._tell(report.line(self._width))
         while True:
@@ -114,6 +118,7 @@ class Campaign:
         return next(tasks, None)
 
     def _heed(self, event: Ended | Raised | Died, report: Report) -> None:
+        assert event.job.address == self._address, "a crew that another campaign has left at work is not used again"
         match event:
             case Ended(Play() as job, Done() as done, seconds):
                 self._done(job, done, seconds, report)
