@@ -232,8 +232,11 @@ class Lost:
         with unheard():
             for primary, said, count in self._spans(cast):
                 inside = range(max(first, begins), min(last, begins + count))
+                if not inside:
+                    begins += count
+                    continue
                 frozen = _begin(cast, primary)
-                chosen = islice(sets_of(said), max(0, inside.start - begins), max(0, inside.stop - begins))
+                chosen = islice(sets_of(said), inside.start - begins, inside.stop - begins)
                 for unit, lost in zip(inside, chosen, strict=True):
                     world = thaw(frozen)
                     try:

@@ -1,5 +1,8 @@
 """Worlds of a member at two places: their number, the symmetry, what is frozen, slices, and bugs that they find."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -155,6 +158,30 @@ def test_what_differs_has_another_digest() -> None:
         world.view(way)
         digests[freeze(world, cast.shared).digest] = way
     assert len(digests) == 52
+
+
+@pytest.mark.covers("R17")
+def test_a_digest_is_the_same_in_every_process() -> None:
+    """Sets of bytes and strings stand in another order in each; their state does not."""
+    script = (
+        "from simulations.worlds.twins import *\n"
+        "cast = Cast(); world = TWINS_LATE_HELD.begin(cast, 1)\n"
+        "for way in (7, 20, 3): world.view(WAYS[way])\n"
+        "assert world.judge.accused, 'accusations are such sets'\n"
+        "print(freeze(world, cast.shared).digest.hex())"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert len(said[0].strip()) == 32
 
 
 # ---- planted bugs
