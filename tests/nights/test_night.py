@@ -9,7 +9,7 @@ import pytest
 from nights import night, table
 from nights.ledger import Ledger, Stretch
 from nights.night import Need, main, pace, share_of
-from nights.sets import SETS, Entry, Slice, digest_of
+from nights.sets import ROOT, SETS, Entry, Slice, digest_of
 from tests.nights import tiny
 
 
@@ -62,6 +62,13 @@ def test_another_machine_goes_on_from_the_table(place: Path) -> None:
     assert main(["--sets", "plain", "--ledger", "there"]) == 0
     assert sorted(tiny.played()) == [*range(12, 20), *range(36, 40)]
     assert row(place, "plain")[3:5] == ["40 (100 %)", "40"]
+
+
+def test_the_projects_own_table_can_be_taken_over(ledger: Ledger) -> None:
+    """As a fresh clone does; what is taken over twice is news once."""
+    ours = ROOT / "docs" / "nights.json"
+    assert table.take_over(ledger, ours) == len(ledger.stretches())
+    assert table.take_over(ledger, ours) == 0
 
 
 def test_the_table_tells_what_was_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
