@@ -84,10 +84,10 @@ class Bank:
         """A value of this type: of the same field of another message, or of any field of its type."""
         wanted = alike(of)
         others = [other for other in _fields_alike(wanted) if other.message in self._seen]
-        for turn in range(TRIES):
-            same = turn % 2 == 0 and field.message in self._seen and alike(field.type) == wanted
+        for _ in range(TRIES):
+            same = dice.random() < 0.5 and field.message in self._seen and alike(field.type) == wanted
             if not same and not others:
-                break
+                continue
             chosen = field if same else dice.choice(others)
             try:
                 whole = whole_of(chosen.message, dice.choice(self._seen[chosen.message]))

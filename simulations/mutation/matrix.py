@@ -30,6 +30,10 @@ EXCLUDED: dict[tuple[str, str, str], str] = {
 }
 """(message, field, operator) -> why that cannot occur."""
 
+INTRODUCTION = """What `./scripts/simulate mutate` does to a liar's messages (decision 023). A field's name is the way
+to it: `[]` is any element, and what bytes hold is named as if it stood there. A number says how often a correct member
+took a step with such a message; for ENVELOPE, how often one was opened at a correct member's door."""
+
 SIGNATURES = "what stands for a signature is never signed again: each of its operators leaves it as unsigned does"
 
 
@@ -79,9 +83,10 @@ def why_not(cell: Cell) -> str | None:
     return EXCLUDED.get((cell.message, cell.field, cell.operator))
 
 
-def table(counts: Mapping[Cell, int] = MappingProxyType({})) -> str:
-    """The matrix in Markdown: a table a message, a row a field; what is done to it, and how often that was heard."""
-    lines = []
+def table(counts: Mapping[Cell, int] = MappingProxyType({}), how: str = "") -> str:
+    """The matrix in Markdown: a table a message, a row a field; what is done to it, and how often that was heard.
+    `how`: a sentence on how the counts came about."""
+    lines = ["# Every field of every message, changed", "", INTRODUCTION, *(["", how] if how else []), ""]
     for message in MESSAGES:
         lines += [f"## {message}", "", "| field | operator: heard so often by an honest member |", "|---|---|"]
         for field in fields_of(message):

@@ -372,7 +372,8 @@ class Run:
     def _envelope(self) -> Transaction:
         """The next one of the client that lies: as it should be."""
         self._nonce += 1
-        return self._envelope_of(self._nonce, application_operation(append(b"lie %d" % self._nonce)))
+        texts = (b"lie %d" % self._nonce, b"and another")
+        return self._envelope_of(self._nonce, *(application_operation(append(text)) for text in texts))
 
     def _envelope_of(self, nonce: int, *operations: bytes) -> Transaction:
         return self.workload.transaction(EQUIVOCATOR, nonce, operations, FAR_AHEAD)

@@ -129,13 +129,15 @@ def campaign(seeds: range, *, matrix: bool, write: Path | None) -> int:
                 flush=True,
             )
     if matrix:
-        findings += _show(heard, write)
+        said = f"--seeds {seeds[0]}..{seeds[-1]}"
+        how = f"Written by `./scripts/simulate mutate {said} --matrix --write FILE`: {len(seeds)} runs."
+        findings += _show(heard, how, write)
     return findings
 
 
-def _show(heard: Counter[Cell], write: Path | None) -> int:
+def _show(heard: Counter[Cell], how: str, write: Path | None) -> int:
     empty = [cell for cell in cells() if cell not in heard]
-    text = table(heard)
+    text = table(heard, how)
     if write is None:
         print(text)
     else:
