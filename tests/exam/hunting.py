@@ -1,12 +1,17 @@
-"""The documented command, `./scripts/hunt`, in a copy, and whether what it found is found again by what it printed."""
+"""The documented command, `./scripts/hunt`, in a copy, and whether what it found is found again by what it printed.
+
+A glance is less: the tests that are about a bug, alone. It says that the bug is seen, in a twentieth of the time.
+"""
 
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +19,8 @@ from tests.exam.planting import Patch, plant
 
 LIMIT_S = 600
 """A hunt that has found nothing by then is ended, and so is one that is played again."""
+
+TIMES = ".test-times"
 
 _VIOLATION = re.compile(
     r"^E .*?Violation(?:: )?\(?['\"]?([a-z-]+)['\"]?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})", re.MULTILINE
@@ -36,7 +43,7 @@ class Answer:
     seconds: float
     worlds_s: float  # of CPU
     conversations_s: float  # of CPU
-    by: str = ""  # which half
+    by: str = ""  # which half; "a glance": the tests that are about it, alone, and conversations_s is what they took
     test: str = ""
     judge: str = ""
     again: str = ""
@@ -53,12 +60,15 @@ class Broken(Exception):
     """The hunt said something that is none of its endings."""
 
 
-def hunt(patch: Patch | None, limit_s: float = LIMIT_S) -> Answer:
-    """Play the command in a copy, with the patch in it if there is one. Raises BadPatch and Broken."""
+def hunt(patch: Patch | None, limit_s: float = LIMIT_S, reached: dict[str, float] | None = None) -> Answer:
+    """Play the command in a copy, with the patch in it if there is one. `reached` takes, for each test that was played,
+    how much CPU (s) its half had used when it ended. Raises BadPatch and Broken."""
     with tempfile.TemporaryDirectory(prefix="bftnode-exam-") as folder:
         copy = Path(folder)
         plant(patch, copy)
         said = _run(copy, ["scripts/hunt", "--limit", str(limit_s)], 2 * limit_s + 60)
+        if reached is not None:
+            reached.update(_times(copy / TIMES))
         digest = "" if patch is None else patch.digest
         if nothing := _NOTHING.search(said):
             seconds, worlds, conversations = map(float, nothing.groups())
@@ -76,6 +86,30 @@ def hunt(patch: Patch | None, limit_s: float = LIMIT_S) -> Answer:
         )
 
 
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
+
+
+def _times(file: Path) -> dict[str, float]:
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return {test: float(cpu_s) for cpu_s, _, test in (line.partition(" ") for line in lines)}
+
+
+def glance(bug: Patch) -> Answer:
+    """Play the tests that are about this bug in a copy. Raises BadPatch."""
+    assert bug.seen_by, "tests are about it"
+    with tempfile.TemporaryDirectory(prefix="bftnode-exam-") as folder:
+        copy = Path(folder)
+        plant(bug, copy)
+        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        said = _run(copy, ["-m", "pytest", "-x", "-p", "tests.properties_last", bug.seen_by], LIMIT_S)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        failed = _FAILED.search(said)
+        test, judge = (failed[1], judge_of(said)) if failed else ("", "")
+        seconds = time.monotonic() - began
+        return Answer(bug.digest, bool(test), round(seconds, 1), 0.0, round(cpu_s, 1), "a glance", test, judge)
+
+
 def judge_of(said: str) -> str:
     """The judge that spoke and what it said, the same by whomever it is told; else what was raised last."""
     if violation := _VIOLATION.search(said):
@@ -89,11 +123,11 @@ def judge_of(said: str) -> str:
 
 def _run(copy: Path, arguments: list[str], limit_s: float) -> str:
     """What a command of this copy prints; nothing where it takes too long."""
-    environment = {**os.environ, "PYTHONPATH": str(copy), "BFTNODE_VENV": sys.prefix}
+    ours = {"PYTHONPATH": str(copy), "BFTNODE_VENV": sys.prefix, "BFTNODE_TEST_TIMES": str(copy / TIMES)}
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=copy,
-        env=environment,
+        env={**os.environ, **ours},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -65,6 +65,7 @@ class Patch:
     file: str
     old: str
     new: str
+    seen_by: str = ""  # the tests that are about it: for a glance
     harmless: bool = False
 
     @property

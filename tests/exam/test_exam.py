@@ -2,6 +2,7 @@
 
 import ast
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -78,13 +79,29 @@ def test_what_falls_short_stands_out() -> None:
     assert book.wrong(calm, answer(calm)) == "a false alarm"
     assert book.wrong(calm, answer(calm, found=False, whole=False)) == "ended by the limit"
     known = {bug.name: answer(bug, found=False), calm.name: answer(calm)}
-    told = book.page([bug, other, calm], known)
+    told = book.page([bug, other, calm], known, {})
     assert f"| {bug.name} | {bug.topic} | **not in 12** |" in told
     assert "**tests/a.py::test: order: x**" in told
     assert other.name not in told
     assert "1 patches are not played yet." in told
-    assert "1 bugs played, 0 found" in told
+    assert "Hunted: 1 bugs, 0 found" in told
     assert "1 alarms" in told
+
+
+def test_what_was_looked_at_only_is_no_hunt() -> None:
+    """It is counted apart, and hunted when its turn comes."""
+    seen, unseen = BUGS[0], BUGS[1]
+    known = {
+        seen.name: replace(answer(seen), by=book.GLANCE, test="tests/a.py::test"),
+        unseen.name: replace(answer(unseen, found=False), by=book.GLANCE),
+    }
+    told = book.page([seen, unseen], known, {"tests/a.py::test": 7.25})
+    assert "Hunted: 0 bugs" in told
+    assert "2 more bugs, 1 seen" in told
+    assert f"| {seen.name} | {seen.topic} | 7.2 | a.py::test | order: x |" in told
+    assert f"**not by {unseen.seen_by.rsplit('/', 1)[-1]}**" in told
+    assert book.wrong(unseen, known[unseen.name]) == "not found"
+    assert book.unhunted([seen, unseen], known) == [seen, unseen]
 
 
 def test_an_answer_to_another_patch_is_none() -> None:
@@ -93,3 +110,23 @@ def test_an_answer_to_another_patch_is_none() -> None:
     assert book.open_patches([bug], {}) == [bug]
     assert book.open_patches([bug], {bug.name: answer(bug)}) == []
     assert book.open_patches([bug], {bug.name: answer(BUGS[1])}) == [bug]
+
+
+def test_every_topic_has_its_turn() -> None:
+    """Before any has a second one; and bugs come before what is harmless."""
+    turn = book.in_turn(patches())
+    assert {patch.topic for patch in turn[: len(TOPICS)]} == TOPICS
+    assert [patch.harmless for patch in turn] == [False] * len(BUGS) + [True] * len(HARMLESS)
+
+
+def test_every_bug_has_tests_that_are_about_it() -> None:
+    """And they exist."""
+    for bug in BUGS:
+        assert bug.seen_by, bug.name
+        assert Path(CHECKOUT, bug.seen_by.split("::")[0]).exists(), bug.name
+
+
+def test_the_table_is_of_these_answers() -> None:
+    """docs/exam.md is what `./scripts/exam --write` makes of what is kept."""
+    page = book.page(patches(), book.load(), book.load_reached())
+    assert Path(CHECKOUT, "docs/exam.md").read_text(encoding="utf-8") == page

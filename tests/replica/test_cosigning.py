@@ -131,6 +131,20 @@ def test_words_that_come_early_wait() -> None:
     assert [one.member for one in talk.disk.checkpoints[1].cosignatures] == [0, 1, 2]
 
 
+def test_of_the_early_words_the_latest_wait() -> None:
+    """What was said of heights that are not signed here, and never will be, is not in the way."""
+    talk = talking(interval=10)
+    blocks = [talk.block()]
+    while len(blocks) < 10:
+        blocks.append(talk.block(blocks))
+    for member in (0, 2):
+        for block in blocks[1:]:
+            talk.hear(member, Kind.COSIGNATURE, word_of(talk, member, block))
+    for block in blocks:
+        talk.commit(block)
+    assert [one.member for one in talk.disk.checkpoints[10].cosignatures] == [0, 1, 2]
+
+
 def list_of(body: Cosignature) -> list[object]:
     return [getattr(body, name) for name in body.__struct_fields__]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bftnode.protocol.blocks import Block
-from bftnode.protocol.certificates import PREPARE
+from bftnode.protocol.blocks import Block, open_block
+from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import encode, unpack
 from bftnode.protocol.envelope import encode_frame
 from bftnode.protocol.errors import Reason
@@ -146,6 +146,20 @@ def test_an_expired_envelope_is_let_go() -> None:
     assert not of_kind(talk.tick(20_000), Kind.VIEW_CHANGE)
 
 
+def test_a_primary_does_not_propose_what_has_expired_meanwhile() -> None:
+    """It was in time when it came, and its last height was another's. A backup would refuse the whole block."""
+    talk = Conversation(me=0)
+    (proposed,) = of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    assert isinstance(proposed.body, PrePrepare)
+    late, good = talk.transaction(client=1, valid_until=1), talk.transaction()
+    talk.submit(late, good)
+    block = open_block(proposed.body.header, proposed.frame.payload)
+    said = [*talk.votes(PREPARE, (1, 2), block), *talk.votes(COMMIT, (1, 2), block)]
+    assert talk.height == 1
+    (following,) = of_kind(said, Kind.PRE_PREPARE)
+    assert unpack(following.frame.payload, 10**6) == (good.raw,)
+
+
 @pytest.mark.covers("A03", "A04", "P32")
 def test_custody_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """By number, by bytes, by client; beyond that the answer is BUSY, and what is there stays."""
@@ -165,6 +179,22 @@ def test_custody_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     talk.submit(talk.transaction(client=1, data=bytes(900)))
     assert talk.answers[-1].reason == Reason.BUSY
     assert len(talk.replica.pool) == 4
+
+
+@pytest.mark.covers("A03", "A04")
+def test_room_comes_back_with_what_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much was in custody before: the bounds are of what is in it."""
+    monkeypatch.setattr(pool, "PENDING_BYTES_MAX", 2000)
+    monkeypatch.setattr(pool, "PENDING_CLIENT_MAX", 1)
+    talk = Conversation(me=2)
+    blocks: list[Block] = []
+    for _ in range(5):
+        transaction = talk.transaction(data=bytes(900))
+        talk.submit(transaction)
+        assert talk.answers[-1].reason is None
+        blocks.append(talk.block(blocks, [transaction]))
+        talk.commit(blocks[-1])
+    assert len(talk.replica.pool) == 0
 
 
 @pytest.mark.covers("P22", "D01")

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from bftnode.protocol.blocks import open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
@@ -102,6 +103,28 @@ def test_time_does_not_go_back() -> None:
     assert not talk.propose(talk.block([first], time_ms=first.header.time_ms - 1))
     assert talk.refusals() == [Reason.BAD_TIME]
     assert voted(talk.propose(talk.block([first], time_ms=first.header.time_ms)), PREPARE)
+
+
+def test_a_block_may_be_ahead_by_the_skew_and_no_more() -> None:
+    """Of this member's clock, to the millisecond."""
+    talk = Conversation(me=2)
+    latest = talk.wall_ms + talk.members.parameters.clock_skew_ms
+    assert not talk.propose(talk.block(time_ms=latest + 1))
+    assert talk.refusals() == [Reason.BAD_TIME]
+    assert voted(talk.propose(talk.block(time_ms=latest)), PREPARE)
+
+
+def test_a_primary_whose_clock_is_set_back_proposes_the_time_of_the_block_before() -> None:
+    """Its block would be refused by everybody."""
+    talk = Conversation(me=0)
+    (first,) = of_kind(talk.submit(talk.transaction()), Kind.PRE_PREPARE)
+    assert isinstance(first.body, PrePrepare)
+    block = open_block(first.body.header, first.frame.payload)
+    talk.wall_ms -= 60_000
+    said = [*talk.votes(PREPARE, (1, 2), block), *talk.votes(COMMIT, (1, 2), block), *talk.submit(talk.transaction())]
+    (second,) = of_kind(said, Kind.PRE_PREPARE)
+    assert isinstance(second.body, PrePrepare)
+    assert open_header(second.body.header).time_ms == block.header.time_ms
 
 
 @pytest.mark.covers("N07", "N17", "N20", "N22", "A02")

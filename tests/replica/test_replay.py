@@ -161,6 +161,20 @@ def test_a_certificate_with_a_forgotten_vote_is_proof() -> None:
     assert talk.replica.position.quarantine == Quarantine.WAITING
 
 
+@pytest.mark.covers("D07", "O02", "D01")
+def test_that_it_has_forgotten_is_not_forgotten_in_a_crash() -> None:
+    """The certificate that proves it may not come a second time."""
+    talk = Conversation(me=2)
+    blocks = talk.chain(1)
+    talk.status(0, committed=1)
+    talk.tick(600)
+    talk.status(0, committed=1)
+    talk.step_behind = True
+    talk.run(0, blocks, talk.certificate(COMMIT, blocks[0], senders=(0, 1, 2)))
+    talk.restart()
+    assert talk.replica.position.quarantine == Quarantine.WAITING
+
+
 @pytest.mark.covers("D07", "D08")
 def test_probation_ends_above_everything_that_may_have_been_said() -> None:
     """Allowed by the operator: it asks around, waits for four windows of blocks, and votes again."""

@@ -327,6 +327,17 @@ def test_a_certificate_of_a_later_view_ends_this_one(phase: int) -> None:
         assert talk.height == 1
 
 
+@pytest.mark.covers("P10", "D01")
+def test_a_view_that_a_certificate_ended_is_over_after_a_crash() -> None:
+    """Nothing else is written in that turn, and the certificate may not come again: it votes in no earlier view."""
+    talk = Conversation()
+    talk.step_behind = True
+    talk.ask_for_view(3, 6, talk.certificate(PREPARE, talk.block(view=5), view=5))
+    talk.restart()
+    assert talk.view == (5, False)
+    assert not voted(talk.propose(talk.block()), PREPARE)
+
+
 @pytest.mark.covers("V02", "O12", "X03")
 def test_hiding_a_commit_in_a_view_change_is_evidence() -> None:
     """Who sent COMMIT held a prepare certificate, and reports no lower one."""

@@ -1,0 +1,24 @@
+"""For pytest (`-p tests.properties_last`): examples first, then properties, which take a hundred times as long.
+
+With BFTNODE_TEST_TIMES, a file, it is written down there how much CPU (s) this process had used when each test ended.
+"""
+
+import os
+from time import process_time
+
+import pytest
+
+TIMES = os.environ.get("BFTNODE_TEST_TIMES")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In each half the order stays as it was."""
+    items.sort(key=lambda item: getattr(getattr(item, "obj", None), "is_hypothesis_test", False))
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """A line a test; several processes may write into one file."""
+    if TIMES is not None:
+        with open(TIMES, "a", encoding="utf-8") as file:
+            file.write(f"{process_time():.1f} {nodeid}\n")
