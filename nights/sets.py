@@ -52,6 +52,7 @@ SETS: dict[str, Entry] = {
     "mutation": Entry("simulations.mutation.work:Mutation", Slice(range(200), 200), full=250_000),
     "fuzz": Entry("nights.fuzz.work:FUZZ", None, "tests/fuzz plays a short unit of every target"),
     "swarm": Entry("simulations.campaign:SWARM", None, "tests/simulation/test_swarm.py plays 200 seeds"),
+    "exam": Entry("tests.exam.work:EXAM", None, "tests/e2e/test_hunt.py hunts one; a hunt is a minute of two cores"),
     "kills": Entry("theatre.nights.kills:KILLS", None, "tests/e2e/test_nights.py plays 2"),
     "histories": Entry("theatre.nights.histories:HISTORIES", None, "tests/e2e/test_nights.py plays a short one"),
     "bitflips": Entry("theatre.nights.rotten:BITFLIPS", None, "tests/e2e/test_nights.py plays 20"),

@@ -3,7 +3,7 @@
 Each patch of bugs.toml and harmless.toml is planted alone in a copy of the checkout, and there the documented command
 hunts. A bug has to be found, and found again by what was printed; what is harmless must not alarm, nor the core as it
 is, which is played first, or every "found" would mean nothing. Answers are kept (answers.json), so an exam can be
-interrupted and goes on where it was; `--again` asks anew.
+interrupted and goes on where it was; `--again` asks anew. `--glance` plays only the tests that are about each bug.
 """
 
 import argparse
@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from tests.exam import answers as book
-from tests.exam.hunting import LIMIT_S, Broken, glance, hunt
+from tests.exam.glances import GLANCE, Unplayable, glance, warm
+from tests.exam.hunting import LIMIT_S, Broken, hunt
 from tests.exam.planting import BadPatch, Patch, patches
 
 
@@ -66,19 +67,22 @@ def main() -> int:
 
 def _glance(chosen: list[Patch], *, again: bool) -> int:
     """How many of the chosen bugs are not seen by the tests that are about them. A hunt's answer stays."""
-    answers, bad = book.load(), 0
-    for bug in (patch for patch in chosen if not patch.harmless):
-        known = not book.open_patches([bug], answers)
-        if known and (answers[bug.name].by != book.GLANCE or not again):
-            bad += not answers[bug.name].found
+    answers = book.load()
+    bugs = [patch for patch in chosen if not patch.harmless]
+    unknown = {patch.name for patch in book.open_patches(bugs, answers)}
+    todo = [bug for bug in bugs if bug.name in unknown or (again and answers[bug.name].by == GLANCE)]
+    warm(todo)
+    for bug in todo:
+        try:
+            answer = glance(bug)
+        except Unplayable:
+            print(f"  {bug.name}: has to be hunted", file=sys.stderr, flush=True)
             continue
-        answer = glance(bug)
         answers = {**book.load(), bug.name: answer}
         book.save(answers)
-        bad += not answer.found
         said = f"{answer.cpu_s:.1f} s of CPU, {answer.test}" if answer.found else f"NOT SEEN by {bug.seen_by}"
         print(f"  {bug.name}: {said}", file=sys.stderr, flush=True)
-    return bad
+    return sum(bug.name in answers and not answers[bug.name].found for bug in bugs)
 
 
 def _play(chosen: list[Patch], limit_s: float, minutes: float | None, *, again: bool) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
+from tests.exam.glances import GLANCE
 from tests.exam.hunting import Answer
 from tests.exam.planting import Patch
 
@@ -15,7 +16,6 @@ REACHED = Path(__file__).with_name("reached.json")
 """How much CPU (s) a half has used when a test ends, where nothing is found: a hunt in which this test fails has found
 something by then."""
 
-GLANCE = "a glance"
 SOUND = "(as it is)"
 """The name of the core without a patch."""
 

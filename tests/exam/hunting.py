@@ -1,17 +1,12 @@
-"""The documented command, `./scripts/hunt`, in a copy, and whether what it found is found again by what it printed.
-
-A glance is less: the tests that are about a bug, alone. It says that the bug is seen, in a twentieth of the time.
-"""
+"""The documented command, `./scripts/hunt`, in a copy, and whether what it found is found again by what it printed."""
 
 import os
 import re
-import resource
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,22 +87,6 @@ _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULT
 def _times(file: Path) -> dict[str, float]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return {test: float(cpu_s) for cpu_s, _, test in (line.partition(" ") for line in lines)}
-
-
-def glance(bug: Patch) -> Answer:
-    """Play the tests that are about this bug in a copy. Raises BadPatch."""
-    assert bug.seen_by, "tests are about it"
-    with tempfile.TemporaryDirectory(prefix="bftnode-exam-") as folder:
-        copy = Path(folder)
-        plant(bug, copy)
-        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        said = _run(copy, ["-m", "pytest", "-x", "-p", "tests.properties_last", bug.seen_by], LIMIT_S)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        failed = _FAILED.search(said)
-        test, judge = (failed[1], judge_of(said)) if failed else ("", "")
-        seconds = time.monotonic() - began
-        return Answer(bug.digest, bool(test), round(seconds, 1), 0.0, round(cpu_s, 1), "a glance", test, judge)
 
 
 def judge_of(said: str) -> str:

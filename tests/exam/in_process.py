@@ -46,7 +46,8 @@ def plant(bug: Patch) -> Iterator[None]:
     sound = {code.co_qualname: code for code in _codes(compile(source, str(path), "exec"))}
     sick = {code.co_qualname: code for code in _codes(compile(planted(source, bug), str(path), "exec"))}
     # A line more or less moves the code below it, which is the same all the same.
-    differ = [name for name, code in sick.items() if _moved(code) != _moved(sound[name])]
+    # What is new is within a function that differs.
+    differ = [name for name, code in sick.items() if name in sound and _moved(code) != _moved(sound[name])]
     changed = [(found, sick[name]) for name in differ if (found := _function(module, name)) is not None]
     assert changed, f"{bug.name} changes no function"
     before = [(function, function.__code__) for function, _ in changed]

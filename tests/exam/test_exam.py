@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.exam import answers as book
+from tests.exam.glances import GLANCE
 from tests.exam.hunting import Answer, judge_of
 from tests.exam.planting import CHECKOUT, TOPICS, BadPatch, Patch, patches, planted
 
@@ -92,8 +93,8 @@ def test_what_was_looked_at_only_is_no_hunt() -> None:
     """It is counted apart, and hunted when its turn comes."""
     seen, unseen = BUGS[0], BUGS[1]
     known = {
-        seen.name: replace(answer(seen), by=book.GLANCE, test="tests/a.py::test"),
-        unseen.name: replace(answer(unseen, found=False), by=book.GLANCE),
+        seen.name: replace(answer(seen), by=GLANCE, test="tests/a.py::test"),
+        unseen.name: replace(answer(unseen, found=False), by=GLANCE),
     }
     told = book.page([seen, unseen], known, {"tests/a.py::test": 7.25})
     assert "Hunted: 0 bugs" in told
