@@ -229,8 +229,11 @@ def test_a_new_view_that_is_wrong_is_refused() -> None:
     three = [encode_frame(talk.seal(i, Kind.VIEW_CHANGE, ViewChange(0, 1, None))) for i in (0, 1, 3)]
     other_view = encode_frame(talk.seal(3, Kind.VIEW_CHANGE, ViewChange(0, 2, None)))
     spoilt = encode_frame(talk.seal(3, Kind.STATUS, ViewChange(0, 1, None)))
+    said = talk.seal(3, Kind.VIEW_CHANGE, ViewChange(0, 1, None))
+    unsigned = encode_frame(Frame(said.kind, 3, said.boot, said.counter, said.body, bytes(64), b""))
     wrong = [
         (talk.new_view(1, {0: None, 1: None, 3: None}, sender=3), Reason.NOT_PRIMARY),
+        (talk.seal(1, Kind.NEW_VIEW, NewView(0, 1, (*three[:2], unsigned))), Reason.BAD_NEW_VIEW),
         (talk.seal(1, Kind.NEW_VIEW, NewView(0, 1, tuple(three[:2]))), Reason.BAD_NEW_VIEW),
         (talk.seal(1, Kind.NEW_VIEW, NewView(0, 1, (three[0], three[0], three[2]))), Reason.BAD_NEW_VIEW),
         (talk.seal(1, Kind.NEW_VIEW, NewView(0, 1, (three[1], three[0], three[2]))), Reason.BAD_NEW_VIEW),
