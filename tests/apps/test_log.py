@@ -134,7 +134,7 @@ def test_that_a_payload_is_erased_is_seen_in_its_record_and_in_a_list() -> None:
 @pytest.mark.parametrize(
     ("index", "who", "reason"),
     [
-        (0, CONTEXT._replace(client=b"x" * 32), Reason.TX_DENIED),
+        (0, LATER._replace(client=b"x" * 32), Reason.TX_DENIED),
         (1, OWNER, Reason.NOT_FOUND),
         (2, OWNER, Reason.NOT_FOUND),
         (2**63 - 1, OWNER._replace(role=ADMINISTRATOR), Reason.NOT_FOUND),
