@@ -79,7 +79,7 @@ def record(claims: Iterable[Claim]) -> None:
         return
     mark = fingerprint()
     with EXECUTED.with_suffix(".json.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two halves of the tests run at once, and may end at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of the tests run at once, and may end at once
         known = {fault: dict.fromkeys(by) for fault, by in executed(mark).items()}
         for fault, by in claims:
             known.setdefault(fault, {})[by] = None
