@@ -291,7 +291,7 @@ CANNOT = [
     (one_is_enough_to_leave_a_view, "storm-of-fabric"),
     (a_new_view_with_whatever_is_in_it, "liar-in-new-view"),
     (neither_timer_nor_watch, "slow-primary-that-dares-too-much"),
-    (no_timer, "crash-of-each-primary"),
+    (neither_timer_nor_watch, "crash-of-each-primary"),
     (neither_timer_nor_watch, "full-disk-of-the-primary"),
     (neither_timer_nor_watch, "narrow-primary"),
     (any_progress_is_enough, "censored-client"),
