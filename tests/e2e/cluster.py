@@ -198,6 +198,15 @@ class Load:
             self.acknowledged.append(record)
             self._progress.set()
 
+    @asynccontextmanager
+    async def calling(self, callers: int) -> AsyncIterator[trio.Nursery]:
+        """So many callers at once, who stop at the end of the block."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(callers):
+                nursery.start_soon(self.caller)
+            yield nursery
+            self.stop()
+
     async def more(self, count: int) -> None:
         """Until so many more records have been acknowledged."""
         target = len(self.acknowledged) + count

@@ -60,15 +60,12 @@ async def test_kill_a_backup_under_load(tmp_path: Path) -> None:
     """kill -9 of a backup costs nothing; it comes back and catches up."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.kill(2)
             await load.more(200)
             cluster.start(2)
             await load.more(100)
-            load.stop()
         await check(cluster, load)
 
 
@@ -77,9 +74,7 @@ async def test_kill_the_primary_under_load(tmp_path: Path) -> None:
     """kill -9 of the primary: the others change the view and go on; it comes back into the new view."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.kill(0)
             killed = time.monotonic()
@@ -88,7 +83,6 @@ async def test_kill_the_primary_under_load(tmp_path: Path) -> None:
             await load.more(200)
             cluster.start(0)
             await load.more(100)
-            load.stop()
         status = await cluster.equal(client)
         assert {one.view for one in status.values()} == {1}
         await check(cluster, load)
@@ -100,15 +94,12 @@ async def test_a_primary_that_died_is_not_waited_for(tmp_path: Path) -> None:
     patient = {"BFTNODE_TIMING__VIEW_CHANGE_TIMEOUT_MS": "40000", "BFTNODE_TIMING__VIEW_CHANGE_TIMEOUT_MAX_MS": "40000"}
     async with running(Cluster(tmp_path, application="log"), patient) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.kill(0)
             killed = time.monotonic()
             await load.more(CALLERS + 1)
             assert time.monotonic() - killed < 20, "half of the timer's time is plenty for an eighth of it"
-            load.stop()
         assert {one.view for one in (await cluster.equal(client, 1, 2, 3)).values()} == {1}
         assert any(line["event"] == "primary_gone" for line in cluster.log(1))
         cluster.start(0)
@@ -120,15 +111,12 @@ async def test_kill_all_at_once_under_load(tmp_path: Path) -> None:
     """Power loss everywhere: the cluster recovers alone, and no acknowledged record is lost or doubled."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             for _ in range(3):
                 await load.more(100)
                 cluster.kill(*cluster.members)
                 cluster.start()
             await load.more(100)
-            load.stop()
         await check(cluster, load)
 
 
@@ -137,15 +125,12 @@ async def test_stop_the_primary_for_longer_than_the_timeout(tmp_path: Path) -> N
     """SIGSTOP of the primary until the others have left its view, then SIGCONT: it wakes in an old view, harmlessly."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.signal(0, signal.SIGSTOP)
             await load.more(200)
             cluster.signal(0, signal.SIGCONT)
             await load.more(100)
-            load.stop()
         await check(cluster, load)
 
 
@@ -178,9 +163,7 @@ async def test_emptied_data_directory(tmp_path: Path) -> None:
     """A member that lost its disk follows without a vote, until an operator decides; then it takes part again."""
     async with running(Cluster(tmp_path, application="log")) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.kill(3)
             shutil.rmtree(cluster.home(3).data_path)
@@ -194,7 +177,6 @@ async def test_emptied_data_directory(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             cluster.start(3)
             await cluster.until(client, lambda status: 3 in status and status[3].state == "ok")
-            load.stop()
         # With another member gone, only a cluster in which member 3 votes goes on.
         cluster.kill(1)
         await client.call(application_operation(records.append(b"after")), timeout_s=DEADLINE_S)
@@ -210,9 +192,7 @@ async def test_full_disk(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("map_bytes_initial = 67108864", "map_bytes_initial = 1048576"))
     async with running(made) as cluster, cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS) as nursery:
             await load.more(100)
             # No file of this process may grow: what a full disk looks like from inside. The log is a file too, so
             # the limit leaves it some room.
@@ -232,7 +212,6 @@ async def test_full_disk(tmp_path: Path) -> None:
             infinity = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             resource.prlimit(cluster.processes[2].pid, resource.RLIMIT_FSIZE, infinity)
             await cluster.until(client, lambda status: 2 in status and status[2].state == "ok")
-            load.stop()
         events = [event["event"] for event in cluster.log(2)]
         assert "disk_full" in events
         assert "disk_writable_again" in events

@@ -7,7 +7,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-import trio
 
 from bftnode.node.identity import load_seed
 from bftnode.protocol.envelope import peek_kind
@@ -37,9 +36,7 @@ async def _incident(path: Path) -> None:
         cluster.home(i).config_path.write_text(f"[recording]\nbytes_max = {RECORDING_BYTES_MAX}\n")
     async with running(cluster), cluster.client() as client:
         load = appending(client)
-        async with trio.open_nursery() as nursery:
-            for _ in range(CALLERS):
-                nursery.start_soon(load.caller)
+        async with load.calling(CALLERS):
             await load.more(100)
             cluster.kill(KILLED)
             await load.more(100)
@@ -49,7 +46,6 @@ async def _incident(path: Path) -> None:
             await load.more(50)
             cluster.start(0)
             await load.more(50)
-            load.stop()
         await check(cluster, load)
 
 
