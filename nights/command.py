@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,6 +13,7 @@ from nights.crew import Crew, Local
 from nights.engine import Campaign, LessDone
 from nights.ledger import BadLedger, Ledger
 from nights.sets import ROOT, NoSuchSet, address_of, find
+from nights.table import BadNights
 from simulations.work import is_alone
 
 DEFAULT_LEDGER = Path(".nights.sqlite")
@@ -32,23 +33,34 @@ def say(line: str) -> None:
 def campaign(name: str, asked: range | None, jobs: int | None, engine: str | None, ledger: Path) -> int:
     """Play a slice of a set (all of a full set where none is named); 1 where something was found, 2 for a name, a
     slice, a ledger or an engine that cannot be used, 130 when interrupted."""
-    try:
+
+    def play() -> int:
         address = address_of(name)
         units = bounded(name, address, asked)
         if engine is not None and is_alone(find(address)):
             raise BadEngine(f"{name} needs a whole machine: play it without --engine")
-        with interruptible(), Ledger(ledger) as written, hired(jobs, engine) as crew:
+        with Ledger(ledger) as written, hired(jobs, engine) as crew:
             report = Campaign(name, address, crew, written, commit(), say).play(units)
-    except (NoSuchSet, BadLedger, BadEngine) as error:
+        return 1 if report.findings or report.missing else 0
+
+    return ending_of(play)
+
+
+def ending_of(play: Callable[[], int]) -> int:
+    """What it returns, or what it raises in a sentence and as an exit code: 2 for what cannot be used, 1 for less than
+    a slice stands for, 130 when interrupted."""
+    try:
+        with interruptible():
+            return play()
+    except (NoSuchSet, BadLedger, BadEngine, BadNights) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except LessDone as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"interrupted: the tasks that ended are in {ledger}; the same command continues", file=sys.stderr)
+        print("interrupted: the tasks that ended are written down; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 1 if report.findings or report.missing else 0
 
 
 def bounded(name: str, address: str, asked: range | None) -> range:

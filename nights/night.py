@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nights import table
-from nights.command import DEFAULT_LEDGER, EXIT_INTERRUPTED, BadEngine, commit, hired, interruptible, say
+from nights.command import DEFAULT_LEDGER, commit, ending_of, hired, say
 from nights.engine import Campaign, LessDone
-from nights.ledger import BadLedger, Ledger, Stretch
-from nights.sets import SETS, NoSuchSet, digest_of, find, full_of
+from nights.ledger import Ledger, Stretch
+from nights.sets import SETS, digest_of, find, full_of
 from simulations.work import is_alone
 
 TASK_S = 60.0
@@ -34,18 +34,9 @@ class Need(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        with interruptible():
-            return slices() if options.ci else night(options.hours, options.sets, options.engine, options.ledger)
-    except (NoSuchSet, BadLedger, BadEngine, table.BadNights) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except LessDone as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: what ended is written down; the same command continues", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    if options.ci:
+        return ending_of(slices)
+    return ending_of(lambda: night(options.hours, options.sets, options.engine, options.ledger))
 
 
 def _parser() -> argparse.ArgumentParser:

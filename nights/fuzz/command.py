@@ -6,6 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nights.fuzz.branches import AT_LEAST, measure, share, table
+from nights.fuzz.corpus import grow, inputs_of
+from nights.fuzz.oracle import Examiner
+from nights.fuzz.targets import TARGETS
 from nights.fuzz.work import FUZZ, INPUTS, findings_of, run
 
 EXAMPLES = """examples:
@@ -48,8 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list() -> int:
-    from nights.fuzz.targets import TARGETS  # noqa: PLC0415 - the readers are not wanted where they are played elsewhere
-
     for target in TARGETS.values():
         print(f"{target.name:12} {target.story}")
     return 0
@@ -69,17 +71,12 @@ def _play(first: int, last: int) -> int:
 
 
 def _branches() -> int:
-    from nights.fuzz.branches import AT_LEAST, measure, share, table  # noqa: PLC0415 - only where coverage.py is wanted
-
     measured = measure()
     print(table(measured))
     return 0 if share(measured) >= AT_LEAST else 1
 
 
 def _grow(inputs: int, names: list[str]) -> int:
-    from nights.fuzz.corpus import grow  # noqa: PLC0415
-    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
-
     code = 0
     for name in names or TARGETS:
         with tempfile.TemporaryDirectory(prefix="bftnode-grown-") as folder:
@@ -94,10 +91,6 @@ def _grow(inputs: int, names: list[str]) -> int:
 
 
 def _replay() -> int:
-    from nights.fuzz.corpus import inputs_of  # noqa: PLC0415
-    from nights.fuzz.oracle import Examiner  # noqa: PLC0415
-    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
-
     code = 0
     for target in TARGETS.values():
         examiner = Examiner(target)
@@ -110,9 +103,6 @@ def _replay() -> int:
 
 
 def _again(name: str, files: list[Path]) -> int:
-    from nights.fuzz.oracle import Examiner  # noqa: PLC0415
-    from nights.fuzz.targets import TARGETS  # noqa: PLC0415
-
     if name not in TARGETS:
         print(f"error: no target {name}\n  hint: python -m nights.fuzz list", file=sys.stderr)
         return 2

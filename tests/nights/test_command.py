@@ -12,7 +12,7 @@ from tests.nights import tiny
 
 def test_a_slice_is_played_and_then_it_is_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A few seeds of the swarm; the second time nothing is left to do."""
-    words = ["campaign", "swarm", "--slice", "0..2", "--jobs", "1", "--ledger", str(place / "a.sqlite")]
+    words = ["campaign", "swarm", "--units", "0..2", "--jobs", "1", "--ledger", str(place / "a.sqlite")]
     assert main(words) == 0
     assert "swarm: 3/3 units, 3 runs now" in capsys.readouterr().out.splitlines()[-1]
     assert main(words) == 0
@@ -22,7 +22,7 @@ def test_a_slice_is_played_and_then_it_is_done(place: Path, capsys: pytest.Captu
 def test_findings_are_exit_code_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And each is told with its replay, and with less of it."""
     ledger = str(place / "a.sqlite")
-    assert main(["campaign", "tests.nights.tiny:FAILS", "--units", "8", "--jobs", "1", "--ledger", ledger]) == 1
+    assert main(["campaign", "tests.nights.tiny:FAILS", "--units", "0..7", "--jobs", "1", "--ledger", ledger]) == 1
     told = capsys.readouterr().out
     assert "unit 5 VIOLATED even: 5 is what it is\n    replay 5 --all\n" in told
     assert "unit 5 again, with less: replay 5\n" in told
@@ -34,7 +34,7 @@ def test_findings_are_exit_code_1(place: Path, capsys: pytest.CaptureFixture[str
     [
         (["nothing"], "there is no set 'nothing': "),
         (["no.where:SET"], "no.where:SET cannot be imported: No module named 'no'"),
-        (["tests.nights.tiny:PLAIN", "--slice", "30..40"], "has units 0..39, not 30..40"),
+        (["tests.nights.tiny:PLAIN", "--units", "30..40"], "has units 0..39, not 30..40"),
         (["swarm", "--engine", "ray://somewhere:1"], "is no engine: dask://HOST:PORT"),
         (["tests.nights.tiny:ALONE", "--engine", "dask://localhost:1"], "needs a whole machine: play it without"),
         (["swarm", "--ledger", __file__], "name another file (--ledger)"),

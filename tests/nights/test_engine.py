@@ -95,7 +95,7 @@ def test_units_at_which_workers_die_twice_are_a_finding(
     report = play(campaign("DIES"))
     (finding,) = report.findings
     assert (finding.unit, finding.judge) == (8, "died")
-    assert finding.replay == "python -m simulations campaign tiny --slice 8..11"
+    assert finding.replay == "python -m simulations campaign tiny --units 8..11"
     assert report.missing == 4
     assert ledger.missing("tiny", digest_of("tests.nights.tiny:DIES"), range(40)) == [range(8, 12)]
     assert sum("a worker died with units 8..11" in line for line in told) == 2
