@@ -162,7 +162,7 @@ class Campaign:
             self._waiting.append(job)
             self._tell(f"{self._name}: {job} once more")
             return
-        replay = f"python -m simulations campaign {self._name} --slice {job.first}..{job.last - 1}"
+        replay = f"python -m simulations campaign {self._name} --units {job.first}..{job.last - 1}"
         finding = Finding(job.first, "died", f"workers died with {job}: {event.how}", replay)
         self._ledger.found(self._found(finding, ""))
         self._tell_of(finding, report)

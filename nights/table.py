@@ -120,7 +120,7 @@ def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) 
         f"What was played, as of {commit}. Written by `./scripts/night`, which goes on from here:",
         "`./scripts/night --hours 8` takes a slice of every set, in proportion to what is missing of it, and writes",
         "this page again; `./scripts/night --hours 0` only writes it. A single slice, again:",
-        "`python -m simulations campaign SET --slice A..B --ledger /tmp/again.sqlite`.",
+        "`python -m simulations campaign SET --units A..B --ledger /tmp/again.sqlite`.",
         "Done is what was played on the same sources (a digest of them); a change of a source makes it undone.",
         "Seconds are those of workers, added up, on whatever machines; runs are what a set counts as such.",
         "",

@@ -9,8 +9,8 @@
         [--without PARTS] [--at-most FAULT=N] [--transactions N] [--ms N]   and less of it (minimise.py)
     swarm --seeds A..B [--jobs J] many seeds; what fails is told
         [--twice]                 each played twice, with equal traces
-    campaign SET [--slice A..B]   a set of any length, in tasks; goes on where it was interrupted (nights/)
-    twins [--first A --last B]    all worlds of a member at two places, over three views; or a slice of them
+    campaign SET [--units A..B]   a set of any length, in tasks; goes on where it was interrupted (nights/)
+    twins [--units A..B]          all worlds of a member at two places, over three views; or a slice of them
         [--jobs J] [--late] [--held]
         [--unit N]                one of them, told as it happens
     schedules lost|orders         a decision without up to three of its messages; its votes in every order; as above
@@ -46,6 +46,7 @@ from simulations.minimise import BadWord, Less
 from simulations.mutation import command as mutation
 from simulations.report import Recorder, page
 from simulations.script import BadScript
+from simulations.slices import units_of
 from simulations.swarm import FAULTS, LAST_FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
 from simulations.worlds import command as worlds
@@ -93,8 +94,7 @@ def _obey(options: argparse.Namespace) -> int:
             # The campaigns know all sets, also those with real processes.
             from nights.command import campaign as play_set  # noqa: PLC0415
 
-            asked = range(options.units) if options.units is not None else options.slice
-            return play_set(options.set, asked, options.jobs, options.engine, options.ledger)
+            return play_set(options.set, options.units, options.jobs, options.engine, options.ledger)
         case "twins" | "schedules":
             return worlds.obey(options)
         case "guarantees":
@@ -144,19 +144,17 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--ms", type=_count, metavar="N", help="a shorter unkind part")
     swarm = commands.add_parser("swarm", help="play many seeds")
     swarm.add_argument(
-        "--seeds", type=_seeds, default=range(200), metavar="A..B", help="both included (default 0..199)"
+        "--seeds", type=units_of, default=range(200), metavar="A..B", help="both included (default 0..199)"
     )
     swarm.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     swarm.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")
     long = commands.add_parser(
         "campaign",
         help="play a slice of a set, and go on where it was interrupted",
-        epilog="example: python -m simulations campaign swarm --slice 0..999",
+        epilog="example: python -m simulations campaign swarm --units 0..999",
     )
     long.add_argument("set", metavar="SET", help="its name (docs/nights.md), or MODULE:OBJECT of your own (work.py)")
-    which_units = long.add_mutually_exclusive_group()
-    which_units.add_argument("--slice", type=_seeds, metavar="A..B", help="units, both included (default: a full set)")
-    which_units.add_argument("--units", type=_count, metavar="N", help="units 0..N-1")
+    long.add_argument("--units", type=units_of, metavar="A..B", help="both included (default: a full set)")
     long.add_argument("--jobs", type=_count, metavar="J", help="processes (default: one a core)")
     long.add_argument("--engine", metavar="dask://HOST:PORT", help="workers of a running scheduler instead")
     long.add_argument(
@@ -181,10 +179,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m simulations crashpoints --units 0..99",
     )
     part = crashes.add_mutually_exclusive_group()
-    part.add_argument("--units", type=_seeds, metavar="A..B", help="these first crashes only (default: all)")
+    part.add_argument("--units", type=units_of, metavar="A..B", help="these first crashes only (default: all)")
     part.add_argument("--unit", type=int, metavar="N", help="play one, and tell what was violated, or the crash alone")
     part.add_argument("--list", action="store_true", help="count what there is and play nothing")
-    mutation.add_to(commands, _seeds, _writable)
+    mutation.add_to(commands, _writable)
     _replay_incident(
         commands.add_parser(
             "replay-incident",
@@ -215,17 +213,6 @@ def _writable(text: str) -> Path:
     if not path.parent.is_dir() or path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: name a file in a directory that exists")
     return path
-
-
-def _seeds(text: str) -> range:
-    first, dots, last = text.partition("..")
-    try:
-        seeds = range(int(first), int(last if dots else first) + 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1..200") from None
-    if not seeds or seeds[0] < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} holds no seeds: write the lower one first")
-    return seeds
 
 
 def _words(text: str) -> tuple[str, ...]:

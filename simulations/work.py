@@ -5,7 +5,7 @@ plays a slice gets back what was done in it, in numbers, and what was found: a s
 is a finding itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -92,6 +92,17 @@ class Sourced(Protocol):
     @property
     def sources(self) -> tuple[str, ...]:
         """Patterns (pathlib's glob, from the checkout) of what its units depend on beside bftnode/."""
+
+
+def parts(first: int, last: int, sizes: Iterable[int]) -> Iterator[tuple[int, range, int]]:
+    """Of a set that is made of parts of these sizes, those that units first <= unit < last touch: the part's number,
+    which of these units are in it, and its first unit."""
+    begins = 0
+    for number, size in enumerate(sizes):
+        inside = range(max(first, begins), min(last, begins + size))
+        if inside:
+            yield number, inside, begins
+        begins += size
 
 
 def is_alone(work: Work) -> bool:

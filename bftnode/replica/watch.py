@@ -1,4 +1,4 @@
-"""Is the primary as quick as it could be? (docs/protocol.md, "A primary that is slow"; decision 014.)
+"""Is the primary as quick as it could be? (docs/protocol.md, "A primary that is slow"; decisions 019, 027.)
 
 A timer alone leaves a primary that orders everything just before it runs out in office for ever (Clement et al., NSDI
 2009; faults.md N04, P30). So a backup keeps account of the time in which its primary is late. It owes a proposal while

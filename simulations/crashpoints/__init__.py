@@ -5,7 +5,6 @@ Playing it plays that crash alone, and then with a second one at each persist po
 each way. The judges of simulations/judges look on; in the end everything is executed everywhere.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -13,6 +12,8 @@ from typing import NamedTuple
 
 from simulations.crashpoints.mortal import FORGETFUL, Blow, Mode, Point
 from simulations.crashpoints.worlds import WORLDS, ShortWorld, play
+from simulations.slices import play as play_slice
+from simulations.slices import there
 from simulations.work import Done, Finding
 from simulations.world import Violation
 
@@ -24,9 +25,6 @@ AGAIN = (Mode.BEFORE, Mode.TORN, Mode.AFTER, Mode.SAID, Mode.LOST)
 """The ways of the second crash. A blackout and a damaged record in it are those of a first crash."""
 
 STORY_LINES = 2000
-
-FINDINGS_TOLD_MAX = 10
-"""Of a chunk: more have the same cause more often than not. All are counted."""
 
 
 class Unit(NamedTuple):
@@ -175,26 +173,13 @@ def run(units: range | None, unit: int | None, *, only_list: bool) -> int:
     if only_list:
         return 0
     work = CrashPoints()
-    chosen = range(unit, unit + 1) if unit is not None else units or range(work.units)
-    if chosen[-1] >= work.units:
-        print(f"error: units are numbered 0 to {work.units - 1}", file=sys.stderr)
+    if unit is None:
+        return play_slice(work, units)
+    if not there(work, range(unit, unit + 1)):
         return 2
-    if unit is not None:
-        story = report(unit)
-        print(story)
-        return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
-    counts: Counter[str] = Counter()
-    findings: list[Finding] = []
-    for first in range(chosen[0], chosen[-1] + 1, CHUNK):
-        last = min(first + CHUNK, chosen[-1] + 1)
-        done = work.play(first, last)
-        counts.update(done.counts)
-        for finding in done.findings[:FINDINGS_TOLD_MAX]:
-            print(f"unit {finding.unit}: {finding.judge}: {finding.detail}\n    {finding.replay}", flush=True)
-        findings += done.findings
-        print(f"{last - chosen[0]}/{len(chosen)} units, {len(findings)} violations, {counts['runs']} runs", flush=True)
-    print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
-    return 1 if findings else 0
+    story = report(unit)
+    print(story)
+    return 1 if "VIOLATED" in story.rsplit("\n", 1)[-1] else 0
 
 
 def _counted() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulations.mutation.play import draw
 from simulations.mutation.work import campaign, tell
+from simulations.slices import units_of
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -17,8 +18,8 @@ COUNT_MAX = 20
 USUAL = range(500)
 
 
-def add_to(commands: "Commands", seeds: Callable[[str], range], writable: Callable[[str], Path]) -> None:
-    """The command beside the others; what ranges and files look like is theirs."""
+def add_to(commands: "Commands", writable: Callable[[str], Path]) -> None:
+    """The command beside the others; what files look like is theirs."""
     parser = commands.add_parser(
         "mutate",
         help="change a liar's messages field by field",
@@ -28,7 +29,7 @@ def add_to(commands: "Commands", seeds: Callable[[str], range], writable: Callab
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=_count_of(2**63), metavar="N", help="play one and tell it")
-    which.add_argument("--seeds", type=seeds, default=USUAL, metavar="A..B", help="both included (default 0..499)")
+    which.add_argument("--seeds", type=units_of, default=USUAL, metavar="A..B", help="both included (default 0..499)")
     for name, what in (
         ("network", "rounds that lose messages"),
         ("process", "rounds in which the liar's are changed"),

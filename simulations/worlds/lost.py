@@ -29,7 +29,7 @@ from simulations.adversaries.selective import Selective
 from simulations.adversaries.silent import Silent
 from simulations.adversaries.slow_primary import SlowPrimary
 from simulations.judges import kind_of
-from simulations.work import Done, Finding
+from simulations.work import Done, Finding, parts
 from simulations.world import Violation, unheard
 from simulations.worlds.cast import BOUND_MS, Cast, N, introduce
 from simulations.worlds.frozen import Frozen, freeze, thaw
@@ -228,13 +228,11 @@ class Lost:
         """Units first <= unit < last."""
         counts = {"runs": 0, "messages lost": 0, "deliveries": 0, "views changed": 0} | dict.fromkeys(PRIMARIES, 0)
         findings: list[Finding] = []
-        cast, begins = Cast(), 0
+        cast = Cast()
         with unheard():
-            for primary, said, count in self._spans(cast):
-                inside = range(max(first, begins), min(last, begins + count))
-                if not inside:
-                    begins += count
-                    continue
+            spans = self._spans(cast)
+            for number, inside, begins in parts(first, last, (count for _, _, count in spans)):
+                primary, said, _ = spans[number]
                 frozen = _begin(cast, primary)
                 chosen = islice(sets_of(said), inside.start - begins, inside.stop - begins)
                 for unit, lost in zip(inside, chosen, strict=True):
@@ -248,24 +246,20 @@ class Lost:
                     counts["messages lost"] += len(lost)
                     counts["deliveries"] += world.rounds.delivered
                     counts["views changed"] += world.rounds.nodes[-1].replica.position.view > 0
-                begins += count
         return Done(last - first, counts, tuple(findings))
 
     def tell(self, unit: int) -> None:
         """Play one unit, to whoever listens. Raises Violation."""
-        cast, rest = Cast(), unit
+        cast = Cast()
         with unheard():
             spans = self._spans(cast)
-        for primary, said, count in spans:
-            if rest < count:
-                lost = next(islice(sets_of(said), rest, None))
-                world = Quartet(cast, lying=PRIMARIES[primary] is not None)
-                words = [f"{Kind(kind).name} {number} of n{place} to n{to}" for place, to, kind, number in lost]
-                world.rounds.tell("", f"=== a primary that is {primary}; lost: {', '.join(words) or 'nothing'}")
-                world.play(_behave(primary), lost)
-                return
-            rest -= count
-        raise AssertionError(f"there are {self.units} units")
+        for number, _, begins in parts(unit, unit + 1, (count for _, _, count in spans)):
+            primary, said, _ = spans[number]
+            lost = next(islice(sets_of(said), unit - begins, None))
+            world = Quartet(cast, lying=PRIMARIES[primary] is not None)
+            words = [f"{Kind(kind).name} {which} of n{place} to n{to}" for place, to, kind, which in lost]
+            world.rounds.tell("", f"=== a primary that is {primary}; lost: {', '.join(words) or 'nothing'}")
+            world.play(_behave(primary), lost)
 
 
 def _replay(unit: int) -> str:

@@ -22,7 +22,7 @@ from bftnode.protocol.envelope import encode_frame, open_frame, seal
 from bftnode.protocol.messages import Kind, open_body
 from simulations.judges import kind_of
 from simulations.simulation import CHAIN
-from simulations.work import Done, Finding
+from simulations.work import Done, Finding, parts
 from simulations.world import Violation, unheard
 from simulations.worlds.cast import STATUS_MS, Cast, N, introduce
 from simulations.worlds.rounds import Parts, Rounds
@@ -188,13 +188,10 @@ class Orders:
         """Units first <= unit < last."""
         counts = {"runs": 0, "deliveries": 0, "cut off": 0} | dict.fromkeys(_VOTED.values(), 0)
         findings: list[Finding] = []
-        cast, begins = Cast(), 0
+        cast = Cast()
         with unheard():
-            for case in CASES:
-                inside = range(max(first, begins), min(last, begins + _count(case)))
-                if inside:
-                    self._play(cast, case, begins, inside, counts, findings)
-                begins += _count(case)
+            for number, inside, begins in parts(first, last, map(_count, CASES)):
+                self._play(cast, CASES[number], begins, inside, counts, findings)
         return Done(last - first, counts, tuple(findings))
 
     def _play(
@@ -216,15 +213,12 @@ class Orders:
 
     def tell(self, unit: int) -> None:
         """Play one unit, to whoever listens. Raises Violation."""
-        cast, rest = Cast(), unit
-        for case in CASES:
-            if rest < _count(case):
-                with unheard():
-                    told = Told.of(cast, case)
-                hear(cast, case, told, next(islice(told.orders(case), rest, None)))
-                return
-            rest -= _count(case)
-        raise AssertionError(f"there are {self.units} units")
+        cast = Cast()
+        for number, _, begins in parts(unit, unit + 1, map(_count, CASES)):
+            case = CASES[number]
+            with unheard():
+                told = Told.of(cast, case)
+            hear(cast, case, told, next(islice(told.orders(case), unit - begins, None)))
 
 
 _VOTED = {

@@ -118,7 +118,7 @@ def test_a_schedule_catches_it(bug: Bug, work: Set, unit: int, judge: str, capsy
 
 def test_the_command_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     """A slice of either set."""
-    assert main(["schedules", "orders", "--first", "2510", "--last", "2530"]) == 0
+    assert main(["schedules", "orders", "--units", "2510..2529"]) == 0
     assert "orders: 20 of 20 units, 0 violations; 20 runs" in capsys.readouterr().out
-    assert main(["schedules", "lost", "--last", "3"]) == 0
+    assert main(["schedules", "lost", "--units", "0..2"]) == 0
     assert "lost: 3 of 3 units, 0 violations; 3 runs" in capsys.readouterr().out

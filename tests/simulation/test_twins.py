@@ -249,8 +249,9 @@ def test_a_world_catches_it(bug: Bug, unit: int, names: set[str], capsys: pytest
 
 def test_the_command_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     """A slice by two processes; no slice outside the set."""
-    assert main(["twins", "--first", "2700", "--last", "2709", "--jobs", "2"]) == 0
+    assert main(["twins", "--units", "2700..2708", "--jobs", "2"]) == 0
     assert "twins: 9 of 9 units, 0 violations; 9 runs" in capsys.readouterr().out.splitlines()[-1]
-    assert main(["twins", "--first", "5", "--last", "5"]) == 2
     assert main(["twins", "--unit", str(WORLDS)]) == 2
-    assert "0 to 562431" in capsys.readouterr().out
+    assert "0 to 562431" in capsys.readouterr().err
+    assert main(["twins", "--units", f"5..{WORLDS}"]) == 2
+    assert "0 to 562431" in capsys.readouterr().err
