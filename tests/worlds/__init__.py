@@ -1,0 +1,1 @@
+"""Finite sets of small worlds, and mutation: slices of them, and bugs that each finds."""
