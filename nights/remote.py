@@ -4,6 +4,7 @@ They run in checkouts of the same code (crew.py compares), one thread each, beca
 holds. What needs a machine for itself is not given to them.
 """
 
+import logging
 from concurrent.futures import CancelledError
 
 import distributed
@@ -24,6 +25,8 @@ class Remote:
 
     def __init__(self, engine: str) -> None:
         address = "tcp://" + engine.removeprefix(SCHEME)
+        # A result that died with its worker before it was fetched is made again: that is no news for who plays.
+        logging.getLogger("distributed.client").setLevel(logging.ERROR)
         try:
             self._client = distributed.Client(address, timeout=CONNECT_S)
         except (OSError, ValueError) as error:
