@@ -514,8 +514,10 @@ def _open_environment(
     directory = path / LMDB_NAME
     if (path / VERSION_NAME).exists():
         check_identity(identity_of(path), identity)
-        if not (directory / DATA_NAME).exists():
-            raise IntegrityError(str(directory / DATA_NAME), "the data file is gone, although VERSION is there")
+        data = directory / DATA_NAME
+        # LMDB makes a new environment of either, and the member would begin again with nothing.
+        if not data.exists() or not data.stat().st_size:
+            raise IntegrityError(str(data), "the data file is gone or empty, although VERSION is there")
     return Environment(directory, map_bytes_initial, map_bytes_max, lock)
 
 

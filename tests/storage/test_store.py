@@ -396,6 +396,21 @@ def test_a_data_file_that_vanishes_stops_the_node(tmp_path: Path) -> None:
     storage.close()
 
 
+@pytest.mark.covers("D06", "D07")
+def test_an_empty_data_file_is_no_beginning(tmp_path: Path) -> None:
+    """Cut to nothing, it is a log that was lost, and not one that has not begun; nothing is written over it."""
+    world = World()
+    opened(tmp_path, world).close()
+    data = tmp_path / "lmdb" / "data.mdb"
+    data.write_bytes(b"")
+    with pytest.raises(IntegrityError, match="gone or empty"):
+        opened(tmp_path, world)
+    assert data.read_bytes() == b""
+    (tmp_path / "VERSION").unlink()  # never written, in a creation that was interrupted as early as that
+    opened(tmp_path, world).close()
+    assert data.stat().st_size
+
+
 def test_frontier_is_the_worlds(tmp_path: Path) -> None:
     """The frontier loaded from stored nodes is the one that appending gave, at every size."""
     world = World()
