@@ -100,4 +100,6 @@ def check_accusation(accusation: Accusation, members: Membership, verify: Verifi
     proved = contradiction(*frames, accusation.headers)
     if proved is None:
         raise Refused(Reason.UNEXPECTED, "the two frames do not contradict each other")
+    if open_body(frames[0]).epoch != members.epoch:  # as is the other's, where the two contradict each other
+        raise Refused(Reason.WRONG_EPOCH, "statements of another epoch")
     return frames[0].sender, proved

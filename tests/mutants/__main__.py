@@ -70,7 +70,8 @@ VERDICTS = {
 
 def copy() -> None:
     """Bring .mutants up to date; a file that has not changed keeps its time, so what is known of it stays known."""
-    WORK.mkdir(exist_ok=True)
+    # Where mutmut will put the changed modules: what is not there when Python starts it does not look for again.
+    (WORK / "mutants").mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = CHECKOUT / name
         paths = sorted(source.rglob("*")) if source.is_dir() else [source]

@@ -220,3 +220,12 @@ def test_evidence_is_about_one_epoch() -> None:
     for kind in (Kind.PREPARE, Kind.COMMIT):
         later = said(kind, Vote(1, 3, 1, Y.hash))
         assert refusal(said(kind, Vote(0, 3, 1, X.hash)), later) is Reason.UNEXPECTED
+
+
+@pytest.mark.covers("O12", "R08")
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_nobody_is_convicted_of_what_was_said_in_another_epoch(name: str) -> None:
+    """Two statements of one other epoch contradict each other, and prove nothing in this one."""
+    pair = CONTRADICTIONS[name]
+    first, second = (said(Kind(it.kind), msgspec.structs.replace(open_body(it), epoch=1)) for it in pair)
+    assert refusal(first, second, HEADERS.get(name, ())) is Reason.WRONG_EPOCH
