@@ -1,8 +1,8 @@
 """Plays a slice of a set in tasks, writes down each as it ends, and says how far it is.
 
-What is done on this code is not done again. A worker that dies is told with the units that it had, and they are played
-once more; the second death is a finding. What a set can make smaller is made so. A slice that did less than it stands
-for ends the campaign; whether its units were worth something, the set itself judges.
+What is done on this code (or, where that is asked, on any) is not done again. A worker that dies is told with the units
+that it had, and they are played once more; the second death is a finding. What a set can make smaller is made so. A
+slice that did less than it stands for ends the campaign; whether its units were worth something, the set itself judges.
 """
 
 import time
@@ -58,7 +58,7 @@ class Report:
         if self.units and self.missing:
             left = f", {_duration(self.missing * self.seconds / self.units / width)} left"
         if self.before == self.asked:
-            return f"{self.name}: all {self.asked} units are done on this code; another ledger plays them again"
+            return f"{self.name}: all {self.asked} units are done; another ledger plays them again"
         return (
             f"{self.name}: {self.before + self.units}/{self.asked} units, {runs} runs now, {pace}, "
             f"{len(self.findings)} findings{left}"
@@ -68,8 +68,11 @@ class Report:
 class Campaign:
     """One slice of one set, by a crew, into a ledger."""
 
-    def __init__(self, name: str, address: str, crew: Crew, ledger: Ledger, code: str, tell: Tell) -> None:
+    def __init__(
+        self, name: str, address: str, crew: Crew, ledger: Ledger, code: str, tell: Tell, *, once: bool = False
+    ) -> None:
         self._name = name
+        self._once = once
         self._address = address
         self._work = find(address)
         self._digest = digest_of(address)
@@ -84,7 +87,7 @@ class Campaign:
 
     def play(self, asked: range, until: float | None = None) -> Report:
         """What is missing of these units; after `until` (time.monotonic) no task is begun. Raises LessDone."""
-        missing = self._ledger.missing(self._name, self._digest, asked)
+        missing = self._ledger.missing(self._name, self._digest, asked, once=self._once)
         units = sum(len(gap) for gap in missing)
         report = Report(self._name, len(asked), len(asked) - units)
         # A slice of less than a task for each worker is cut for all of them.

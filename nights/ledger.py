@@ -170,20 +170,34 @@ class Ledger:
         self._base.execute("COMMIT")
         return True
 
-    def missing(self, name: str, digest: str, asked: range) -> list[range]:
-        """What of the units asked for (step 1) is not done on this code, in order."""
+    def missing(self, name: str, digest: str, asked: range, *, once: bool = False) -> list[range]:
+        """What of the units asked for (step 1) is not done on this code, in order; `once`: nor on any other, without a
+        finding."""
         gaps: list[range] = []
         at = asked.start
         for first, last in self._base.execute(
-            "SELECT first, last FROM tasks WHERE name = ? AND digest = ? AND first < ? AND last > ? ORDER BY first",
-            (name, digest, asked.stop, asked.start),
+            "SELECT first, last FROM tasks WHERE name = ? AND (digest = ? OR ?) AND first < ? AND last > ?"
+            " ORDER BY first",
+            (name, digest, once, asked.stop, asked.start),
         ):
             if first > at:
                 gaps.append(range(at, first))
-            at = last
+            at = max(at, last)
         if at < asked.stop:
             gaps.append(range(at, asked.stop))
-        return gaps
+        if once:
+            gaps += [range(unit, unit + 1) for unit in self._failed_before(name, digest, asked)]
+        return sorted(gaps, key=lambda gap: gap.start)
+
+    def _failed_before(self, name: str, digest: str, asked: range) -> list[int]:
+        """Units that were done on other code, with a finding, and not on this."""
+        rows = self._base.execute(
+            "SELECT DISTINCT unit FROM findings WHERE name = ?1 AND digest != ?2 AND unit >= ?3 AND unit < ?4"
+            " AND EXISTS (SELECT 1 FROM tasks WHERE name = ?1 AND first <= unit AND last > unit)"
+            " AND NOT EXISTS (SELECT 1 FROM tasks WHERE name = ?1 AND digest = ?2 AND first <= unit AND last > unit)",
+            (name, digest, asked.start, asked.stop),
+        )
+        return [unit for (unit,) in rows]
 
     def stretches(self) -> list[Stretch]:
         """All that is done: neighbours joined, by set, code and unit."""

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.ci:
         return ending_of(slices)
-    return ending_of(lambda: night(options.hours, options.sets, options.engine, options.ledger))
+    return ending_of(lambda: night(options.hours, options.sets, options.engine, options.ledger, once=options.once))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--hours", type=_hours, default=8.0, metavar="H", help="default 8; 0 only writes the table")
     how.add_argument("--ci", action="store_true", help="the fixed slices that CI plays, and no table")
+    parser.add_argument("--once", action="store_true", help="leave out what was played on any code, not only on this")
     parser.add_argument("--sets", type=_sets, default=list(SETS), metavar="a,b", help=f"of {', '.join(SETS)}")
     parser.add_argument("--engine", metavar="dask://HOST:PORT", help="workers of a running scheduler (decision 024)")
     parser.add_argument("--ledger", type=Path, default=DEFAULT_LEDGER, metavar="FILE", help=f"default {DEFAULT_LEDGER}")
@@ -72,7 +73,7 @@ def _sets(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def night(hours: float, names: Sequence[str], engine: str | None, path: Path) -> int:
+def night(hours: float, names: Sequence[str], engine: str | None, path: Path, *, once: bool = False) -> int:
     """Play, write down and tell; 1 where something was found. Raises what main tells in a sentence."""
     until = time.monotonic() + hours * 3600
     bad = False
@@ -84,12 +85,12 @@ def night(hours: float, names: Sequence[str], engine: str | None, path: Path) ->
             size = crew.size  # asked before anything is played: an engine that is not there is told at once
         try:
             for at, name in enumerate(names if hours else ()):
-                needs = [need_of(ledger, other, size) for other in names[at:]]
+                needs = [need_of(ledger, other, size, once) for other in names[at:]]
                 if not needs[0].units:
-                    say(f"{name}: all of it is done on this code")
+                    say(f"{name}: all of it is done{'' if once else ' on this code'}")
                     continue
                 share = share_of(needs, until - time.monotonic())
-                bad |= not _held(name, engine, ledger, time.monotonic() + share)
+                bad |= not _held(name, engine, ledger, time.monotonic() + share, once)
                 table.write(ledger, commit(), table.JSON, table.PAGE)
         finally:
             table.write(ledger, commit(), table.JSON, table.PAGE)
@@ -97,21 +98,21 @@ def night(hours: float, names: Sequence[str], engine: str | None, path: Path) ->
     return 1 if bad else 0
 
 
-def _held(name: str, engine: str | None, ledger: Ledger, until: float) -> bool:
+def _held(name: str, engine: str | None, ledger: Ledger, until: float, once: bool) -> bool:
     """A slice of one set, by a crew of its own: one that ended badly may still be at it."""
     with hired(None, None if is_alone(find(SETS[name].address)) else engine) as crew:
         try:
-            campaign = Campaign(name, SETS[name].address, crew, ledger, commit(), say)
+            campaign = Campaign(name, SETS[name].address, crew, ledger, commit(), say, once=once)
             return not campaign.play(range(full_of(name)), until).findings
         except LessDone as error:
             print(f"error: {error}", file=sys.stderr)
             return False
 
 
-def need_of(ledger: Ledger, name: str, size: int) -> Need:
-    """What is missing of a full set on this code, and how long `size` workers take for it."""
+def need_of(ledger: Ledger, name: str, size: int, once: bool) -> Need:
+    """What is missing of a full set on this code (`once`: on any), and how long `size` workers take for it."""
     work = find(SETS[name].address)
-    gaps = ledger.missing(name, digest_of(SETS[name].address), range(full_of(name)))
+    gaps = ledger.missing(name, digest_of(SETS[name].address), range(full_of(name)), once=once)
     units = sum(len(gap) for gap in gaps)
     return Need(name, units, units * pace(ledger.stretches(), name, work.chunk) / (1 if is_alone(work) else size))
 

@@ -121,10 +121,12 @@ def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) 
         "`./scripts/night --hours 8` takes a slice of every set, in proportion to what is missing of it, and writes",
         "this page again; `./scripts/night --hours 0` only writes it. A single slice, again:",
         "`python -m simulations campaign SET --units A..B --ledger /tmp/again.sqlite`.",
-        "Done is what was played on the same sources (a digest of them); a change of a source makes it undone.",
+        "Done on this code is what was played on the same sources (a digest of them); a change of a source makes it",
+        "undone. Done on any is what was played at least once, on whatever code; `--once` plays only what is left",
+        "of that, and again what was found wanting.",
         "Seconds are those of workers, added up, on whatever machines; runs are what a set counts as such.",
         "",
-        "| set | a unit is | full set | done on this code | done in all | findings | core-seconds | runs a core-second "
+        "| set | a unit is | full set | done on this code | done on any | findings | core-seconds | runs a core-second "
         "| last commit |",
         "|---|---|---|---|---|---|---|---|---|",
     )
@@ -147,6 +149,7 @@ def _row(name: str, stretches: Sequence[Stretch], findings: Sequence[Found]) -> 
     address = SETS[name].address
     full, digest = full_of(name), digest_of(address)
     here = sum(max(0, min(one.last, full) - one.first) for one in stretches if one.digest == digest)
+    any_code = _covered(stretches, full)
     runs, seconds = sum(one.counts["runs"] for one in stretches), sum(one.seconds for one in stretches)
     latest = max(stretches, key=lambda one: one.ended, default=None)
     now = sum(1 for it in findings if it.digest == digest)
@@ -155,13 +158,23 @@ def _row(name: str, stretches: Sequence[Stretch], findings: Sequence[Found]) -> 
         find(address).story,
         f"{full:,}",
         f"{here:,} ({_percent(here, full)})",
-        f"{sum(one.units for one in stretches):,}",
+        f"{any_code:,} ({_percent(any_code, full)})",
         f"{now} ({len(findings)} in all)" if findings else "0",
         f"{seconds:,.0f}",
         f"{runs / seconds:,.2f}" if seconds else "",
         "" if latest is None else latest.code,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _covered(stretches: Sequence[Stretch], full: int) -> int:
+    """Units of a full set that are in any of these."""
+    covered, at = 0, 0
+    for one in sorted(stretches, key=lambda one: one.first):
+        last = min(one.last, full)
+        covered += max(0, last - max(at, one.first))
+        at = max(at, last)
+    return covered
 
 
 def _percent(part: int, whole: int) -> str:

@@ -22,6 +22,17 @@ def test_what_is_missing_is_what_no_task_of_this_code_covers(ledger: Ledger) -> 
     assert ledger.missing("set", "code", range(4, 8)) == []
 
 
+def test_what_was_done_once_is_not_missing_but_where_it_was_found_wanting(ledger: Ledger) -> None:
+    """On whatever code, overlapping as it may; a unit with a finding is done when this code has done it."""
+    wrong = [Finding(unit, "judge", "detail", "replay") for unit in (2, 9)]
+    ledger.done(stretch(0, 12, digest="older"), wrong)
+    ledger.done(stretch(4, 8, digest="other"), [])
+    ledger.done(stretch(8, 10), [])
+    ledger.found(Found("set", "older", Finding(15, "died", "detail", "replay"), "", "older", "1"))
+    assert ledger.missing("set", "code", range(16), once=True) == [range(2, 3), range(12, 16)]
+    assert ledger.missing("set", "older", range(16), once=True) == [range(12, 16)]
+
+
 def test_neighbours_are_one_stretch_with_their_sums(ledger: Ledger) -> None:
     """Counts that are 0 stay; the commit is the one that ended last."""
     for one in (stretch(4, 8, ended="3"), stretch(0, 4, ended="2"), stretch(10, 12)):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nights import night, table
+from nights import engine, night, table
 from nights.ledger import Ledger, Stretch
 from nights.night import Need, main, pace, share_of
 from nights.sets import ROOT, SETS, Entry, Slice, digest_of
@@ -40,7 +40,7 @@ def test_a_night_plays_every_set_and_writes_the_table(place: Path, capsys: pytes
     """And the night after has nothing to do."""
     assert main(["--hours", "1"]) == 0
     assert sorted(tiny.played()) == sorted([*range(40), *range(40)])
-    assert row(place, "plain")[1:6] == ["a line in a file", "40", "40 (100 %)", "40", "0"]
+    assert row(place, "plain")[1:6] == ["a line in a file", "40", "40 (100 %)", "40 (100 %)", "0"]
     assert row(place, "alone")[3] == "40 (100 %)"
     capsys.readouterr()
     assert main([]) == 0
@@ -61,7 +61,7 @@ def test_another_machine_goes_on_from_the_table(place: Path) -> None:
     assert row(place, "plain")[3] == "28 (70 %)"
     assert main(["--sets", "plain", "--ledger", "there"]) == 0
     assert sorted(tiny.played()) == [*range(12, 20), *range(36, 40)]
-    assert row(place, "plain")[3:5] == ["40 (100 %)", "40"]
+    assert row(place, "plain")[3:5] == ["40 (100 %)", "40 (100 %)"]
 
 
 def test_the_projects_own_table_can_be_taken_over(ledger: Ledger) -> None:
@@ -84,11 +84,16 @@ def test_the_table_tells_what_was_found(place: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_was_played_on_other_code_is_not_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts in all, and everything is played again."""
+    """It was done once, and everything is played again, but where once is enough."""
     assert main(["--sets", "plain"]) == 0
-    monkeypatch.setattr(table, "digest_of", lambda address: "other code")
-    assert main(["--hours", "0"]) == 0
-    assert row(place, "plain")[3:5] == ["0 (0 %)", "40"]
+    played = len(tiny.played())
+    for module in (table, night, engine):
+        monkeypatch.setattr(module, "digest_of", lambda address: "other code")
+    assert main(["--sets", "plain", "--once"]) == 0
+    assert len(tiny.played()) == played
+    assert row(place, "plain")[3:5] == ["0 (0 %)", "40 (100 %)"]
+    with Ledger(place / ".nights.sqlite") as ledger:
+        assert night.need_of(ledger, "plain", 1, once=False).units == 40
 
 
 def test_a_night_of_no_hours_only_writes_the_table(place: Path) -> None:
@@ -151,7 +156,9 @@ def test_the_time_of_a_night_is_divided(monkeypatch: pytest.MonkeyPatch) -> None
     """Two sets that miss as much as each other get half each of what is left when they begin."""
     given: list[float] = []
     began = time.monotonic()
-    monkeypatch.setattr(night, "_held", lambda name, engine, ledger, until: bool(given.append(until - began)) or True)
+    monkeypatch.setattr(
+        night, "_held", lambda name, engine, ledger, until, once: bool(given.append(until - began)) or True
+    )
     monkeypatch.setattr(night, "is_alone", lambda work: False)
     assert main(["--hours", "1"]) == 0
     assert given[0] == pytest.approx(1800, rel=0.02)
