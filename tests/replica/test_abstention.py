@@ -41,6 +41,23 @@ def test_a_commit_waits_for_the_disk_and_a_prepare_within_a_window_of_it_does_no
     assert "prepare" not in promises(talk.effects_of(talk.propose, blocks[WINDOW + 1]))
 
 
+@pytest.mark.covers("P13")
+def test_in_a_new_view_a_prepare_waits_beyond_a_window_above_its_base() -> None:
+    """Not above the log: what was appended in the turn that began the view is not durable with it (effects.py). Others'
+    COMMITs of the view have come before its NEW-VIEW here."""
+    talk = conversation(me=2)
+    blocks = [talk.block()]
+    while len(blocks) < 1 + WINDOW + 1:
+        blocks.append(talk.block(blocks, view=1))
+    for block in blocks[:3]:
+        talk.votes(COMMIT, [0, 1, 3], block, view=1)
+        talk.answer_block(0, block)
+    talk.open_view(1, talk.certificate(PREPARE, blocks[0]))
+    assert (talk.height, talk.view, talk.replica.agreement.base[0]) == (3, (1, True), 1)
+    waits = ["prepare" in promises(talk.effects_of(talk.propose, block, 1)) for block in blocks[3:]]
+    assert waits == [True, False, True], "the first one for another reason: the tip has moved"
+
+
 @pytest.mark.covers("P13", "D01")
 def test_after_a_crash_it_follows_and_does_not_vote_where_it_may_have() -> None:
     """It accepts what others commit; once its log is a window above what it remembers, it votes again."""
@@ -60,6 +77,20 @@ def test_after_a_crash_it_follows_and_does_not_vote_where_it_may_have() -> None:
         assert bool(voted(talk.votes(PREPARE, [0, 2, 3], block), COMMIT)) == may
         talk.votes(COMMIT, [0, 2, 3], block)
     assert talk.height == len(other)
+
+
+@pytest.mark.covers("P13", "D01")
+def test_it_abstains_no_longer_for_a_log_that_has_grown_without_it() -> None:
+    """A PREPARE more than a window above its base was durable, whatever others had committed by then."""
+    talk = conversation()
+    blocks = talk.chain(WINDOW + 1)
+    for block in blocks[: WINDOW - 1]:
+        talk.propose(block)
+        talk.votes(COMMIT, [0, 2, 3], block)
+    talk.restart()
+    assert not voted(talk.propose(blocks[WINDOW - 1]), PREPARE)
+    talk.votes(COMMIT, [0, 2, 3], blocks[WINDOW - 1])
+    assert voted(talk.propose(blocks[WINDOW]), PREPARE) == [(0, WINDOW + 1, blocks[WINDOW].hash)]
 
 
 @pytest.mark.covers("P13")

@@ -46,6 +46,20 @@ def test_progress_of_others_does_not_help_a_primary_that_censors() -> None:
     assert [view for view, _ in asked_for(talk.tick(250))] == [1]
 
 
+@pytest.mark.covers("P16", "P31")
+def test_the_next_oldest_envelope_has_a_timeout_of_its_own() -> None:
+    """It runs from when that one became the oldest: the primary was busy with the one before."""
+    talk = Conversation()
+    first = talk.transaction()
+    talk.submit(first)
+    talk.tick(500)
+    talk.submit(talk.transaction())
+    talk.tick(400)
+    talk.commit(talk.block((), [first]))
+    assert not asked_for(talk.tick(999))
+    assert [view for view, _ in asked_for(talk.tick(1))] == [1]
+
+
 @pytest.mark.covers("V07", "V08", "P18")
 @pytest.mark.parametrize(("n", "f"), [(4, 1), (7, 2), (10, 3)])
 def test_f_members_move_nobody_and_f_plus_1_do(n: int, f: int) -> None:
@@ -117,6 +131,20 @@ def test_no_vote_in_a_view_that_was_left() -> None:
     assert talk.height == 1, "TRAP 2"
 
 
+def test_no_company_is_waited_for_outside_a_view_that_is_active_and_settled() -> None:
+    """Every vote is looked at as it comes: in a view change, and until the base of the view is here (decision 018)."""
+    talk = Conversation(me=2)
+    base = talk.block()
+    talk.ask_for_view(0, 1)
+    assert talk.replica.votes_wanted() == talk.quorum
+    talk.ask_for_view(3, 1)
+    assert (talk.view, talk.replica.votes_wanted()) == ((1, False), 1)
+    talk.open_view(1, talk.certificate(PREPARE, base))
+    assert (talk.view, talk.replica.votes_wanted()) == ((1, True), 1)
+    talk.answer_block(1, base)
+    assert talk.replica.votes_wanted() == talk.quorum - 1, "its own PREPARE is there"
+
+
 @pytest.mark.covers("P4", "V02")
 def test_a_view_change_reports_the_highest_certificate_and_stays_what_it_was() -> None:
     """What is learnt afterwards does not change it: repeated, it is the same, also after a crash."""
@@ -136,6 +164,24 @@ def test_a_view_change_reports_the_highest_certificate_and_stays_what_it_was() -
     talk.restart()
     assert talk.view == (1, False)
     assert set(asked_for([*talk.said[-6:], *talk.tick(600)])) == {(1, certificate)}
+
+
+@pytest.mark.covers("P4", "P5", "V02")
+def test_a_certificate_of_a_later_view_is_higher_at_a_lower_height() -> None:
+    """What was prepared last is reported: the view before prepared more, of which the others have no certificate."""
+    talk = Conversation(me=2)
+    blocks = talk.chain(2)
+    for block in blocks:
+        talk.propose(block)
+    talk.votes(PREPARE, (0, 1), blocks[1])
+    talk.open_view(1)
+    later = talk.block(view=1)
+    talk.propose(later, view=1)
+    talk.votes(PREPARE, (0, 1), later, view=1)
+    assert voted(talk.said, COMMIT) == [(0, 2, blocks[1].hash), (1, 1, later.hash)]
+    ((view, certificate),) = asked_for(talk.tick(1000))
+    assert certificate is not None
+    assert (view, certificate.rank, certificate.block) == (2, (1, 1, PREPARE), later.hash)
 
 
 @pytest.mark.covers("V18", "P5", "P4")
@@ -285,6 +331,23 @@ def test_an_old_new_view_changes_nothing() -> None:
     assert talk.replica.agreement.accepted == {1: block.hash}
 
 
+@pytest.mark.covers("P13", "D01", "V05")
+def test_a_view_that_was_opened_is_active_after_a_crash() -> None:
+    """Its NEW-VIEW is written with it: the base is the same, and who lacks the view gets it."""
+    talk = Conversation(me=2)
+    talk.step_behind = True
+    block = talk.block()
+    talk.propose(block)
+    frame = talk.new_view(1, {0: talk.certificate(PREPARE, block), 1: None, 3: None})
+    assert voted(talk.deliver(frame), PREPARE) == [(1, 1, block.hash)]
+    talk.said.clear()
+    talk.restart()
+    assert talk.view == (1, True)
+    assert talk.replica.agreement.base == (1, block.hash)
+    # Everybody's STATUS is of view 0.
+    assert [(item.to, item.frame) for item in of_kind(talk.said, Kind.NEW_VIEW)] == [(0, frame), (1, frame), (3, frame)]
+
+
 @pytest.mark.covers("V11")
 def test_two_new_views_of_one_view() -> None:
     """The first stands, the second is evidence; the same one again is nothing."""
@@ -341,6 +404,21 @@ def test_a_view_that_a_certificate_ended_is_over_after_a_crash() -> None:
     assert not voted(talk.propose(talk.block()), PREPARE)
 
 
+@pytest.mark.covers("P10", "P25")
+def test_what_it_asked_for_is_over_with_a_view_that_a_certificate_ends() -> None:
+    """It has asked for view 1 and not for view 5, which it learns of: it repeats nothing, and as the primary of that
+    view it opens nothing, for it has no VIEW-CHANGE of its own to do it with."""
+    talk = Conversation(me=1)
+    talk.submit(talk.transaction())
+    assert asked_for(talk.tick(1000)) == [(1, None)]
+    talk.ask_for_view(3, 6, talk.certificate(PREPARE, talk.block(view=5), view=5))
+    assert talk.view == (5, False)
+    assert not asked_for(talk.tick(2 * TIMING.status_interval_ms))
+    said = [*talk.ask_for_view(0, 5), *talk.ask_for_view(2, 5)]
+    assert not of_kind(said, Kind.NEW_VIEW)
+    assert talk.view == (5, False)
+
+
 @pytest.mark.covers("V02", "O12", "X03")
 def test_hiding_a_commit_in_a_view_change_is_evidence() -> None:
     """Who sent COMMIT held a prepare certificate, and reports no lower one."""
@@ -366,6 +444,19 @@ def test_a_proposal_that_overtakes_its_new_view_accuses_nobody() -> None:
     assert not talk.propose(block, view=1)
     assert not talk.accused
     assert voted(talk.open_view(1), PREPARE) == [(1, 1, block.hash)]
+
+
+@pytest.mark.covers("V10", "N13")
+def test_a_proposal_of_a_view_that_has_not_begun_here_is_not_kept() -> None:
+    """Every member is the primary of some later view: it could crowd out what the present one proposes, or stand in for
+    it. It is sent again once its view has begun."""
+    talk = Conversation(me=3)
+    early, block = talk.block(view=1), talk.block()
+    assert not talk.propose(early, view=1)
+    assert voted(talk.propose(block), PREPARE) == [(0, 1, block.hash)]
+    assert not voted(talk.open_view(1), PREPARE)
+    assert voted(talk.propose(early, view=1), PREPARE) == [(1, 1, early.hash)]
+    assert not talk.accused
 
 
 @pytest.mark.covers("V06", "V10")
@@ -461,3 +552,20 @@ def test_a_primary_opens_its_view_at_half_time_without_the_base() -> None:
     talk.ask_for_view(0, 1)
     talk.ask_for_view(3, 1, talk.certificate(PREPARE, base, senders=[0, 2, 3]))
     assert len(of_kind(talk.ask_for_view(2, 1), Kind.NEW_VIEW)) == 1, "with another one there are q that need nothing"
+
+
+@pytest.mark.covers("N18", "P17")
+def test_a_base_that_is_lacking_is_nothing_to_the_next_view() -> None:
+    """The others have gone on to a view of somebody else's: it has its whole timeout, and nothing is opened at half."""
+    talk = Conversation(me=1)
+    certificate = talk.certificate(PREPARE, talk.block(), senders=[0, 2, 3])
+    talk.ask_for_view(0, 1)
+    assert of_kind(talk.ask_for_view(2, 1, certificate), Kind.FETCH_BLOCK)
+    talk.ask_for_view(3, 1, certificate)
+    talk.ask_for_view(0, 2)
+    talk.ask_for_view(3, 2, certificate)
+    assert talk.view == (2, False)
+    said = talk.tick(talk.replica.view_changes.timeout_ms - 1)
+    assert not of_kind(said, Kind.NEW_VIEW)
+    assert talk.view == (2, False)
+    assert asked_for(talk.tick(1))[-1] == (3, None)

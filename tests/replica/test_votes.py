@@ -100,6 +100,19 @@ def test_votes_of_a_decided_height_cost_nothing() -> None:
     assert not talk.accused
 
 
+@pytest.mark.covers("N14")
+def test_votes_of_heights_that_are_decided_with_a_later_one_cost_nothing_either() -> None:
+    """A certificate decides its ancestors too, which may never have a quorum of votes of their own here."""
+    talk = Conversation(me=2)
+    blocks = talk.chain(3)
+    for block in blocks:
+        talk.propose(block)
+        talk.vote(COMMIT, 0, block)
+    talk.votes(COMMIT, (1, 3), blocks[2])
+    assert talk.height == 3
+    assert not talk.replica.votes._heights
+
+
 @pytest.mark.covers("N13", "P20", "P36")
 def test_far_votes_are_bounded() -> None:
     """Heights beyond two windows are refused; views are bounded a sender, the lowest going first."""
@@ -176,3 +189,18 @@ def test_who_has_voted_can_be_told() -> None:
     assert talk.replica.votes.seen(PREPARE, 0, 1, block.hash) == (0, 2)
     assert talk.replica.votes.seen(COMMIT, 0, 1, block.hash) == ()
     assert talk.replica.view_changes.asked() == {3: 2}
+
+
+def test_company_is_waited_for_with_one_block_in_flight_only() -> None:
+    """With more of them every vote is looked at as it comes (decision 018), until they are committed."""
+    talk = Conversation(me=2)
+    blocks = talk.chain(3)
+    assert talk.replica.votes_wanted() == talk.quorum
+    talk.propose(blocks[0])
+    assert talk.replica.votes_wanted() == talk.quorum - 1, "its own PREPARE is there"
+    talk.propose(blocks[1])
+    assert talk.replica.votes_wanted() == 1
+    talk.votes(COMMIT, talk.others(), blocks[1])
+    assert (talk.height, talk.replica.votes_wanted()) == (2, talk.quorum)
+    talk.propose(blocks[2])
+    assert talk.replica.votes_wanted() == talk.quorum - 1
