@@ -23,6 +23,11 @@ COPIED = ("bftnode", "simulations", "theatre", "tests", "docs", "scripts", "conf
 TESTS = (
     "tests/protocol",
     "tests/replica",
+    "tests/node",
+    "tests/net",
+    "tests/client",
+    "tests/api",
+    "tests/worlds/test_incident.py",
     "tests/simulation/test_scenarios.py",
 )
 
