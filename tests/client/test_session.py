@@ -181,8 +181,10 @@ def test_nack_is_asked_again_soon_and_ever_later() -> None:
     assert "the last said busy" in session.progress(transaction.id)
 
 
-def test_a_member_that_returns_gets_what_it_has_not_settled() -> None:
-    """Also what it had acknowledged: that was another connection, perhaps another life."""
+@pytest.mark.parametrize("away_ms", [0, 100_000])
+def test_a_member_that_returns_gets_what_it_has_not_settled(away_ms: int) -> None:
+    """Also what it had acknowledged: that was another connection, perhaps another life. At once, whether or not the
+    others were asked again meanwhile."""
     session = session_of()
     one, two = submitted(session, 1), submitted(session, 2)
     sent(session)
@@ -190,7 +192,7 @@ def test_a_member_that_returns_gets_what_it_has_not_settled() -> None:
     session.answer(0, result(two), 10)
     session.disconnected(0)
     three = submitted(session, 3)
-    session.tick(100_000)
+    session.tick(away_ms)
     assert not session.waiting(0)
     session.connected(0, 5, 0)
     assert sent(session)[0] == [one.raw, three.raw]

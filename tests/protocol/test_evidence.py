@@ -92,6 +92,7 @@ def test_each_contradiction_names_its_culprit(what: str) -> None:
 
 SECOND = block_of((b"z",), seq=2, parent=X.hash)
 THIRD = block_of((b"zz",), seq=3, parent=SECOND.hash)
+FOURTH = block_of((b"zzz",), seq=4, parent=THIRD.hash)
 
 
 def honest_frames() -> list[Frame]:
@@ -108,6 +109,7 @@ def honest_frames() -> list[Frame]:
         (Kind.PREPARE, Vote(0, 3, 1, Y.hash)),
         (Kind.PREPARE, Vote(0, 3, 2, Y2.hash)),
         (Kind.PREPARE, Vote(0, 3, 3, THIRD.hash)),
+        (Kind.PREPARE, Vote(0, 3, 4, FOURTH.hash)),
         (Kind.COMMIT, Vote(0, 3, 3, THIRD.hash)),
         (Kind.VIEW_CHANGE, ViewChange(0, 4, base)),
         (Kind.NEW_VIEW, NewView(0, 4, changes(4, base))),

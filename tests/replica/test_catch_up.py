@@ -202,12 +202,14 @@ RUN = 10
 """Blocks in a run, in the tests of several at a time."""
 
 
-def far_behind(monkeypatch: pytest.MonkeyPatch, height: int = 4 * RUN) -> tuple[Conversation, list[Block], list[Said]]:
+def far_behind(
+    monkeypatch: pytest.MonkeyPatch, height: int = 4 * RUN, n: int = 4
+) -> tuple[Conversation, list[Block], list[Said]]:
     """A replica that has nothing of so many blocks, but for the first run, which n0 gave; and what it said then."""
     monkeypatch.setattr(limits, "RUN_BLOCKS_MAX", RUN)
-    talk = Conversation()
+    talk = Conversation(n)
     blocks = talk.chain(height)
-    said = [item for member in (0, 2, 3) for item in talk.status(member, committed=height)]
+    said = [item for member in talk.others() for item in talk.status(member, committed=height)]
     assert asked_for(said) == [(0, 1, RUN)], "how many blocks fill a run is not known yet"
     return talk, blocks, give(talk, 0, blocks, 1, RUN)
 
@@ -235,13 +237,17 @@ def test_several_are_asked_at_a_time_each_for_other_blocks(monkeypatch: pytest.M
     assert [block.hash for block, _ in talk.disk.log[1:]] == [block.hash for block in blocks]
 
 
-def test_a_run_that_ends_early_leaves_a_gap_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks may be larger than those of the last run."""
+@pytest.mark.parametrize("end", [14, 19])
+def test_a_run_that_ends_early_leaves_a_gap_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, end: int) -> None:
+    """Blocks may be larger than those of the last run. What has come above the gap waits, be it of one block."""
     talk, blocks, _ = far_behind(monkeypatch)
-    said = give(talk, 2, blocks, 11, 14)
-    assert asked_for(said) == [(2, 15, 20)]
-    give(talk, 2, blocks, 15, 20)
-    assert talk.height == 20
+    give(talk, 3, blocks, 21, 30)
+    said = give(talk, 2, blocks, 11, end)
+    assert asked_for(said) == [(2, end + 1, 20)]
+    assert talk.height == end
+    give(talk, 2, blocks, end + 1, 20)
+    assert talk.height == 30
+    assert not talk.refusals()
 
 
 def test_a_run_that_is_longer_than_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +258,16 @@ def test_a_run_that_is_longer_than_asked_for_is_taken(monkeypatch: pytest.Monkey
     give(talk, 3, blocks, 21, 30)
     assert not talk.refusals()
     assert asked_for(talk.status(3, committed=60)) == [(3, 41, 50)], "it is not shunned"
+
+
+def test_of_a_run_that_waits_only_what_is_still_missing_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer one from below may reach into it: no block is committed twice, and nothing looks like a fork."""
+    talk, blocks, _ = far_behind(monkeypatch)
+    give(talk, 3, blocks, 21, 30)
+    give(talk, 2, blocks, 11, 25)
+    assert talk.height == 30
+    assert not talk.replica.position.halted
+    assert [block.hash for block, _ in talk.disk.log[1:]] == [block.hash for block in blocks[:30]]
 
 
 @pytest.mark.covers("K03", "K07", "P38", "P39")
@@ -294,6 +310,21 @@ def test_what_comes_early_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     give(talk, 3, blocks, 51, 60)
     assert talk.refusals() == [Reason.UNREQUESTED]
     assert len(talk.replica.sync._came) == 2
+
+
+@pytest.mark.covers("A18", "K08")
+def test_there_is_no_room_for_a_run_that_is_late_where_others_have_taken_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three were late, three others were asked: what these have brought, and owe, fills the room. It makes nobody
+    wait: the lowest run is taken whoever brings it."""
+    talk, blocks, _ = far_behind(monkeypatch, n=7)
+    assert asked_for(talk.tick(2000)) == [(5, 11, 20), (6, 21, 30), (0, 31, 40)]
+    assert not give(talk, 6, blocks, 21, 30)
+    assert not give(talk, 0, blocks, 31, 40)
+    give(talk, 3, blocks, 21, 30)
+    give(talk, 4, blocks, 31, 40)
+    assert talk.refusals() == [Reason.UNREQUESTED] * 2
+    give(talk, 2, blocks, 11, 20)
+    assert talk.height == 40
 
 
 def test_after_a_long_run_there_is_likely_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from bftnode.protocol.blocks import open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE
+from bftnode.protocol.codec import unpack
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, PrePrepare
@@ -230,6 +231,16 @@ def test_a_primary_keeps_to_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert block is not None
     talk.votes(PREPARE, (1, 2), block.block)
     assert len(of_kind(talk.votes(COMMIT, (1, 2), block.block), Kind.PRE_PREPARE)) == 1
+
+
+def test_a_primary_proposes_nothing_that_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each envelope is in one block, in order of arrival. A backup would let a second one wait for the first."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    talk = Conversation(me=0, parameters=Parameters(block_transactions_max=2))
+    envelopes = [talk.transaction() for _ in range(6)]
+    said = talk.submit(*envelopes)
+    proposed = [unpack(item.frame.payload, 10**6) for item in of_kind(said, Kind.PRE_PREPARE)]
+    assert proposed == [tuple(item.raw for item in envelopes[at : at + 2]) for at in (0, 2, 4)]
 
 
 @pytest.mark.covers("P13", "O02")

@@ -234,6 +234,23 @@ def test_f_complaints_move_nobody_and_f_plus_1_do(n: int, f: int) -> None:
 
 
 @pytest.mark.covers("N19", "P30")
+def test_a_complaint_is_about_one_view() -> None:
+    """What was said of the primary before says nothing of this one, be it a moment ago; nor what is said of the next
+    one, ahead of time."""
+    talk = Cluster(me=3)
+    talk.slow(2, 0)
+    talk.open_view(1, talk.certificate(COMMIT, talk.blocks[-1]))
+    talk.slow(0, 1)
+    assert talk.view == (1, True)
+    talk.slow(2, 2)
+    assert talk.view == (1, True)
+    talk = Cluster(me=3)
+    talk.open_view(1, talk.certificate(COMMIT, talk.blocks[-1]))
+    talk.slow(0, 1)
+    assert [view for view, _ in asked_for(talk.slow(2, 1))] == [2], "two of this view are enough"
+
+
+@pytest.mark.covers("N19", "P30")
 def test_my_complaint_and_f_others_end_the_view() -> None:
     """And it is repeated while it lasts, for a SLOW may be lost."""
     talk = Cluster()

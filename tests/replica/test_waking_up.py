@@ -1,0 +1,45 @@
+"""A replica that did nothing for long: its machine was suspended, or its disk kept it waiting."""
+
+import pytest
+
+from tests.replica.conversation import Conversation
+from tests.replica.test_view_changes import asked_for
+
+ASLEEP_MS = 3_600_000
+COUNTED_MS = 500
+"""Of any sleep a status interval counts: a replica that runs takes a step that often."""
+
+
+def sleep(talk: Conversation) -> None:
+    """Nobody tells it that time passes, until it wakes up."""
+    talk.now_ms += ASLEEP_MS
+    talk.wall_ms += ASLEEP_MS
+    talk.tick()
+
+
+@pytest.mark.covers("T04", "D13")
+def test_the_primary_is_given_what_was_left_of_its_time() -> None:
+    """That nothing was heard of it meanwhile says nothing about it."""
+    talk = Conversation()
+    talk.submit(talk.transaction())
+    talk.tick(400)
+    sleep(talk)
+    assert not asked_for(talk.tick(600 - COUNTED_MS - 1))
+    assert talk.view == (0, True)
+    assert [view for view, _ in asked_for(talk.tick(1))] == [1]
+
+
+@pytest.mark.covers("T04", "D13")
+def test_who_waits_for_a_view_gives_its_primary_what_was_left_of_its_time() -> None:
+    """Where it left the view after that at once, it would be alone there: the others are in the one that it awaits."""
+    talk = Conversation(me=3)
+    talk.submit(talk.transaction())
+    talk.tick(1000)
+    for member in (0, 2):
+        talk.ask_for_view(member, 1)
+    talk.tick(400)
+    sleep(talk)
+    talk.tick(600 - COUNTED_MS - 1)
+    assert talk.view == (1, False)
+    talk.tick(1)
+    assert talk.view == (2, False)
