@@ -235,6 +235,7 @@ def test_an_interrupt_is_clean(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bftnode", "kv", "put", "a", "1", "--home", str(tmp_path / "demo" / "client")]
     script = (
         "import os, signal, sys, trio, bftnode.cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "async def interrupt(client):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    await trio.sleep_forever()\n"

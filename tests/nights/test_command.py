@@ -16,7 +16,7 @@ def test_a_slice_is_played_and_then_it_is_done(place: Path, capsys: pytest.Captu
     assert main(words) == 0
     assert "swarm: 3/3 units, 3 runs now" in capsys.readouterr().out.splitlines()[-1]
     assert main(words) == 0
-    assert "swarm: all 3 units are done on this code; another ledger" in capsys.readouterr().out.splitlines()[-1]
+    assert "swarm: all 3 units are done; another ledger" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_findings_are_exit_code_1(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
