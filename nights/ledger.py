@@ -171,8 +171,8 @@ class Ledger:
         return True
 
     def missing(self, name: str, digest: str, asked: range, *, once: bool = False) -> list[range]:
-        """What of the units asked for (step 1) is not done on this code, in order; `once`: nor on any other, without a
-        finding."""
+        """What of the units asked for (step 1) is not done on this code, in order; `once`: nor on any other, where
+        what was found last was nothing."""
         gaps: list[range] = []
         at = asked.start
         for first, last in self._base.execute(
@@ -190,11 +190,12 @@ class Ledger:
         return sorted(gaps, key=lambda gap: gap.start)
 
     def _failed_before(self, name: str, digest: str, asked: range) -> list[int]:
-        """Units that were done on other code, with a finding, and not on this."""
+        """Units in which something was found on other code, and that were not played on any code later."""
         rows = self._base.execute(
-            "SELECT DISTINCT unit FROM findings WHERE name = ?1 AND digest != ?2 AND unit >= ?3 AND unit < ?4"
+            "SELECT DISTINCT unit FROM findings AS seen WHERE name = ?1 AND digest != ?2 AND unit >= ?3 AND unit < ?4"
             " AND EXISTS (SELECT 1 FROM tasks WHERE name = ?1 AND first <= unit AND last > unit)"
-            " AND NOT EXISTS (SELECT 1 FROM tasks WHERE name = ?1 AND digest = ?2 AND first <= unit AND last > unit)",
+            " AND NOT EXISTS (SELECT 1 FROM tasks WHERE name = ?1 AND digest != seen.digest"
+            " AND first <= unit AND last > unit AND ended > seen.seen)",
             (name, digest, asked.start, asked.stop),
         )
         return [unit for (unit,) in rows]

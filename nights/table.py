@@ -86,7 +86,7 @@ def write(ledger: Ledger, commit: str, json: Path, page: Path) -> None:
     """Both files, whole or not at all."""
     stretches, findings = ledger.stretches(), ledger.findings()
     _replace(json, "\n".join(_json(stretches, findings)) + "\n")
-    _replace(page, "\n".join(_page(stretches, findings, commit)) + "\n")
+    _replace(page, "\n".join(_page(ledger, commit)) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -113,7 +113,8 @@ def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     yield from (line + ("," if number < len(lines) else "") for number, line in enumerate(lines, 1))
 
 
-def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) -> Iterator[str]:
+def _page(ledger: Ledger, commit: str) -> Iterator[str]:
+    stretches, findings = ledger.stretches(), ledger.findings()
     yield from (
         "# Nights",
         "",
@@ -122,8 +123,8 @@ def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) 
         "this page again; `./scripts/night --hours 0` only writes it. A single slice, again:",
         "`python -m simulations campaign SET --units A..B --ledger /tmp/again.sqlite`.",
         "Done on this code is what was played on the same sources (a digest of them); a change of a source makes it",
-        "undone. Done on any is what was played at least once, on whatever code; `--once` plays only what is left",
-        "of that, and again what was found wanting.",
+        "undone. Done on any is what was played at least once, on whatever code, and where something was found, again",
+        "since, on other code; `--once` plays only what is left of that.",
         "Seconds are those of workers, added up, on whatever machines; runs are what a set counts as such.",
         "",
         "| set | a unit is | full set | done on this code | done on any | findings | core-seconds | runs a core-second "
@@ -131,7 +132,8 @@ def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) 
         "|---|---|---|---|---|---|---|---|---|",
     )
     for name in SETS:
-        yield _row(name, [one for one in stretches if one.name == name], [it for it in findings if it.name == name])
+        of_set = [one for one in stretches if one.name == name]
+        yield _row(ledger, name, of_set, [it for it in findings if it.name == name])
     yield from ("", "## What was counted", "")
     for name in SETS:
         counts: Counter[str] = Counter()
@@ -145,11 +147,10 @@ def _page(stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) 
     yield from _found(findings)
 
 
-def _row(name: str, stretches: Sequence[Stretch], findings: Sequence[Found]) -> str:
+def _row(ledger: Ledger, name: str, stretches: Sequence[Stretch], findings: Sequence[Found]) -> str:
     address = SETS[name].address
     full, digest = full_of(name), digest_of(address)
-    here = sum(max(0, min(one.last, full) - one.first) for one in stretches if one.digest == digest)
-    any_code = _covered(stretches, full)
+    here, once = (full - sum(map(len, ledger.missing(name, digest, range(full), once=it))) for it in (False, True))
     runs, seconds = sum(one.counts["runs"] for one in stretches), sum(one.seconds for one in stretches)
     latest = max(stretches, key=lambda one: one.ended, default=None)
     now = sum(1 for it in findings if it.digest == digest)
@@ -158,23 +159,13 @@ def _row(name: str, stretches: Sequence[Stretch], findings: Sequence[Found]) -> 
         find(address).story,
         f"{full:,}",
         f"{here:,} ({_percent(here, full)})",
-        f"{any_code:,} ({_percent(any_code, full)})",
+        f"{once:,} ({_percent(once, full)})",
         f"{now} ({len(findings)} in all)" if findings else "0",
         f"{seconds:,.0f}",
         f"{runs / seconds:,.2f}" if seconds else "",
         "" if latest is None else latest.code,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _covered(stretches: Sequence[Stretch], full: int) -> int:
-    """Units of a full set that are in any of these."""
-    covered, at = 0, 0
-    for one in sorted(stretches, key=lambda one: one.first):
-        last = min(one.last, full)
-        covered += max(0, last - max(at, one.first))
-        at = max(at, last)
-    return covered
 
 
 def _percent(part: int, whole: int) -> str:

@@ -217,3 +217,16 @@ class Load:
 
     def stop(self) -> None:
         self._stopping = True
+
+
+def processes_in(path: Path) -> list[str]:
+    """Command lines of processes that name something below `path`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue  # it ended meanwhile
+        if str(path).encode() in command:
+            found.append(command.replace(b"\0", b" ").decode())
+    return found

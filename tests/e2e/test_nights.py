@@ -1,16 +1,24 @@
 """A few units of each set of real nights (theatre/nights/), and faults that each has to find."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from simulations.work import Done
+from tests.e2e.cluster import processes_in
 from theatre.nights import disks, examination, histories, kills, recording, rotten
 from theatre.nights.histories import Histories
 from theatre.nights.kills import KILLS
 from theatre.nights.night import Night
 from theatre.nights.town import MEMBERS, Town
+
+DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -62,6 +70,23 @@ def test_an_acknowledged_operation_that_is_lost_is_found(monkeypatch: pytest.Mon
     assert finding.replay == "python -m theatre kills 0..0"
     [left] = kept.iterdir()
     assert "kill" in (left / "story").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_a_recording_finds_nothing_left_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """No daemon and no directory: a campaign's workers are ended as they record."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", "from theatre.nights.rotten import TRUNCATIONS; TRUNCATIONS.play(0, 1)"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        until = time.monotonic() + DEADLINE_S
+        while len(processes_in(tmp_path)) < MEMBERS:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(DEADLINE_S) != 0
+    assert processes_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

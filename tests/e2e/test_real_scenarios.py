@@ -14,6 +14,7 @@ import pytest
 
 from simulations.catalogue import SCRIPTS
 from simulations.script import Expect, LiarScript, Script, Step, load
+from tests.e2e.cluster import processes_in
 from theatre.command import play, run_real
 
 DEADLINE_S = 60.0
@@ -90,21 +91,8 @@ def test_whoever_interrupts_it_finds_nothing_left_behind(tmp_path: Path, number:
         for line in process.stdout:
             if "pause n0" in line:
                 break
-        assert len(_processes_in(tmp_path)) == 4
+        assert len(processes_in(tmp_path)) == 4
         process.send_signal(number)
         assert process.wait(DEADLINE_S) == 130
     assert list(tmp_path.iterdir()) == []
-    assert _processes_in(tmp_path) == []
-
-
-def _processes_in(path: Path) -> list[str]:
-    """Command lines of processes that name something below `path`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue  # it ended meanwhile
-        if str(path).encode() in command:
-            found.append(command.replace(b"\0", b" ").decode())
-    return found
+    assert processes_in(tmp_path) == []

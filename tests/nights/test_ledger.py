@@ -23,13 +23,14 @@ def test_what_is_missing_is_what_no_task_of_this_code_covers(ledger: Ledger) -> 
 
 
 def test_what_was_done_once_is_not_missing_but_where_it_was_found_wanting(ledger: Ledger) -> None:
-    """On whatever code, overlapping as it may; a unit with a finding is done when this code has done it."""
-    wrong = [Finding(unit, "judge", "detail", "replay") for unit in (2, 9)]
-    ledger.done(stretch(0, 12, digest="older"), wrong)
-    ledger.done(stretch(4, 8, digest="other"), [])
-    ledger.done(stretch(8, 10), [])
-    ledger.found(Found("set", "older", Finding(15, "died", "detail", "replay"), "", "older", "1"))
-    assert ledger.missing("set", "code", range(16), once=True) == [range(2, 3), range(12, 16)]
+    """On whatever code, overlapping as it may; where something was found it has to be played since, on other code."""
+    wrong = [Finding(unit, "judge", "detail", "replay") for unit in (2, 5, 9, 11)]
+    ledger.done(stretch(11, 12, digest="oldest", ended="1"), [])
+    ledger.done(stretch(0, 12, digest="older", ended="2"), wrong)
+    ledger.done(stretch(4, 8, digest="other", ended="3"), [])
+    ledger.done(stretch(8, 10, ended="3"), [])
+    ledger.found(Found("set", "older", Finding(15, "died", "detail", "replay"), "", "older", "2"))
+    assert ledger.missing("set", "code", range(16), once=True) == [range(2, 3), range(11, 12), range(12, 16)]
     assert ledger.missing("set", "older", range(16), once=True) == [range(12, 16)]
 
 

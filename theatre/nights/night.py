@@ -4,6 +4,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -36,7 +37,7 @@ def play(name: str, units: Sequence[int], act: Callable[[Night, Path, Sequence[i
     path = Path(tempfile.mkdtemp(prefix="bftnode-night-"))
     findings: tuple[Finding, ...] = ()
     try:
-        failed = trio.run(_failure_of, act, night, path, units, strict_exception_groups=True)
+        failed = trio.run(failure_of, partial(act, night, path, units), strict_exception_groups=True)
         if failed is None and night.counts["runs"] != len(units):
             failed = Failed(f"{night.counts['runs']} of {len(units)} were played")
         if failed is not None:
@@ -49,13 +50,12 @@ def play(name: str, units: Sequence[int], act: Callable[[Night, Path, Sequence[i
     return Done(len(units), night.counts, findings)
 
 
-async def _failure_of(
-    act: Callable[[Night, Path, Sequence[int]], Awaitable[None]], night: Night, path: Path, units: Sequence[int]
-) -> Failed | None:
+async def failure_of(act: Callable[[], Awaitable[None]]) -> Failed | None:
+    """What it failed of, if it did. A signal that would end this process ends it in order."""
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(_interrupted)
-            await act(night, path, units)
+            await act()
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         some, rest = group.split(Failed)

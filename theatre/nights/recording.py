@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from bftnode.node.home import load_genesis, write_new
 from bftnode.protocol.commitments import commitment_of
 from bftnode.protocol.genesis import Genesis, write_genesis
 from bftnode.protocol.results import TransactionResult
+from theatre.nights.night import failure_of
 from theatre.nights.town import MEMBERS, Town, raised
 from theatre.troupe import Failed
 
@@ -56,7 +58,7 @@ class Recording:
         return sorted((self.path / "images").iterdir(), key=lambda path: int(path.name))
 
 
-async def record(path: Path) -> Recording:
+async def _record(path: Path) -> None:
     """Make one in `path`, which is empty. Takes some ten seconds. Raises Failed."""
     (path / "images").mkdir()
     async with raised(path / "town", "recording", "log", {}, 1) as town:
@@ -94,7 +96,6 @@ async def record(path: Path) -> Recording:
         _copy(town, path / "images" / str(IMAGES - 1))
         write_new(path / "genesis.toml", write_genesis(town.troupe.genesis))
     shutil.rmtree(path / "town")
-    return Recording(path)
 
 
 def _copy(town: Town, target: Path) -> None:
@@ -112,6 +113,9 @@ def recording() -> Iterator[Recording]:
         return
     path = Path(tempfile.mkdtemp(prefix="bftnode-recording-"))
     try:
-        yield trio.run(record, path, strict_exception_groups=True)
+        failed = trio.run(failure_of, partial(_record, path), strict_exception_groups=True)
+        if failed is not None:
+            raise failed
+        yield Recording(path)
     finally:
         shutil.rmtree(path, ignore_errors=True)
