@@ -1,14 +1,14 @@
-"""Every small change that mutmut can think of in the core: `./scripts/mutants [--minutes M] [--count]`.
+"""Every small change that mutmut can think of in the core: `./scripts/mutants [--minutes M] [--again] [--write FILE]`.
 
 mutmut (3.8.1, requirements/mutants.txt) changes functions of bftnode/protocol and bftnode/replica, one place at a time,
 and plays the tests that call them (soonest.py says in which order, and how many). It works in .mutants, a copy of the
-checkout in which what is known stays known: a slice goes on where the last one ended, and a function that has changed
-is asked about again. What it cannot change: module level (constants, Struct and dataclass fields), decorated functions
-(properties among them), enums, and lines that begin with `assert`, which state beliefs and decide nothing.
+checkout. What is known is kept in known.json: a slice goes on where the last one ended, here or in another checkout,
+and a function that has changed is asked about again. What it cannot change: module level (constants, Struct and
+dataclass fields), decorated functions (properties among them), enums, and lines that begin with `assert`, which state
+beliefs and decide nothing.
 """
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -17,8 +17,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tests.mutants.known import Codes, forget, load, remember, restore, verdict
+from tests.mutants.soonest import BUDGET_S
+from tests.mutants.survivors import page, survivors
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 WORK = CHECKOUT / ".mutants"
+MUTANTS = WORK / "mutants"
+"""Where mutmut puts the changed modules, and what it knows of them."""
 COPIED = ("bftnode", "simulations", "theatre", "tests", "docs", "scripts", "configs", "pyproject.toml", "README.md")
 TESTS = (
     "tests/protocol",
@@ -61,22 +67,11 @@ use_git_change_detection=false
 on_dependency_change=ignore
 """
 
-VERDICTS = {
-    None: "not played",
-    2: "not played",  # interrupted
-    0: "survived",
-    5: "no test",
-    33: "no test",
-    34: "skipped",
-    **dict.fromkeys((-24, 24, 36, 152, 255), "timeout"),
-}
-"""What mutmut's exit codes mean; all others (a test that failed, a signal) mean that the mutant was killed."""
-
 
 def copy() -> None:
     """Bring .mutants up to date; a file that has not changed keeps its time, so what is known of it stays known."""
     # Where mutmut will put the changed modules: what is not there when Python starts it does not look for again.
-    (WORK / "mutants").mkdir(parents=True, exist_ok=True)
+    MUTANTS.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = CHECKOUT / name
         paths = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -92,7 +87,7 @@ def copy() -> None:
 
 def play(minutes: float, names: list[str]) -> int:
     """A slice. mutmut ends in order when it is interrupted; its exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(WORK / "mutants")}
+    environment = {**os.environ, "PYTHONPATH": str(MUTANTS)}
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", "1", *names],
         cwd=WORK,
@@ -101,7 +96,7 @@ def play(minutes: float, names: list[str]) -> int:
     )
     try:
         return process.wait(60 * minutes)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.send_signal(signal.SIGINT)
         return process.wait()
     finally:
@@ -110,21 +105,7 @@ def play(minutes: float, names: list[str]) -> int:
             process.wait()
 
 
-def known() -> dict[str, dict[str, int | None]]:
-    """File -> mutant -> what mutmut wrote down of it; None: not played yet."""
-    found = {}
-    for path in sorted((WORK / "mutants").rglob("*.meta")):
-        file = str(path.relative_to(WORK / "mutants"))[: -len(".meta")]
-        found[file] = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-    return {file: mutants for file, mutants in found.items() if mutants}
-
-
-def verdict(code: int | None) -> str:
-    """One word for an exit code of mutmut's."""
-    return VERDICTS.get(code, "killed")
-
-
-def table(mutants: dict[str, dict[str, int | None]]) -> str:
+def table(mutants: dict[str, Codes]) -> str:
     """Markdown: a line a file, and their sum."""
     columns = ("killed", "timeout", "survived", "no test", "not played")
     lines = [f"| file | mutants | {' | '.join(columns)} | score |", "|---|" + "---|" * (len(columns) + 2)]
@@ -150,15 +131,32 @@ def main() -> int:
     )
     parser.add_argument("--minutes", type=float, default=20, metavar="M", help="end the slice after so long (20)")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="mutants by mutmut's names")
+    parser.add_argument("--again", action="store_true", help="also those that lived: tests may have come since")
     parser.add_argument("--count", action="store_true", help="play none: say how far it is")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of those that live")
     options = parser.parse_args()
+    if options.write is not None and not options.write.parent.is_dir():
+        print(f"error: {options.write} cannot be written: {options.write.parent} is no directory", file=sys.stderr)
+        return 2
+    copy()
+    restore(MUTANTS)
     if not options.count:
-        copy()
+        if options.again:
+            print(f"{forget(MUTANTS)} lived and are played again")
         code = play(options.minutes, options.only)
+        remember(MUTANTS)
         if code not in (0, -signal.SIGINT):
             print(f"error: mutmut ended with {code}; its message is above", file=sys.stderr)
             return 1
-    print(table(known()))
+    mutants = load(MUTANTS)
+    print(table(mutants))
+    if options.write is not None:
+        try:
+            found = list(survivors(MUTANTS, mutants))
+        except FileNotFoundError:
+            print("error: this checkout has no mutants yet: play some first, without --count", file=sys.stderr)
+            return 2
+        options.write.write_text(page(table(mutants), found, BUDGET_S), encoding="utf-8")
     return 0
 
 

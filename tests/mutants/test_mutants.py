@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from tests.mutants import soonest
-from tests.mutants.__main__ import SETTINGS, TESTS, table, verdict
+from tests.mutants import known, soonest
+from tests.mutants.__main__ import SETTINGS, TESTS, table
+from tests.mutants.known import verdict
+from tests.mutants.survivors import WORDS, Survivor, changed, only_words, page, pretty
 
 
 def chosen(seconds: dict[str, float], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -57,3 +59,78 @@ def test_its_settings_name_tests_that_exist() -> None:
     root = Path(__file__).parent.parent.parent
     assert all((root / path).exists() for path in TESTS)
     assert "{tests}" in SETTINGS
+
+
+def meta(folder: Path, hashes: dict[str, str], codes: dict[str, int | None]) -> None:
+    """What mutmut writes of one file."""
+    fields = {"exit_code_by_key": codes, "hash_by_function_name": hashes, "type_check_error_by_key": {}}
+    fields |= {"durations_by_key": {}, "estimated_durations_by_key": {}}
+    (folder / "a").mkdir(parents=True, exist_ok=True)
+    (folder / "a" / "b.py.meta").write_text(json.dumps(fields), encoding="utf-8")
+
+
+def test_what_is_known_outlives_its_checkout(tmp_path: Path) -> None:
+    """Another checkout's mutmut is told the same verdicts; of what was not played nothing is said."""
+    codes: dict[str, int | None] = {"a.b.x_f__mutmut_1": -11, "a.b.x_f__mutmut_2": 0, "a.b.x_f__mutmut_3": None}
+    codes |= {"a.b.x_g__mutmut_1": -24, "a.b.x_g__mutmut_2": 33, "a.b.x_g__mutmut_3": 34}
+    meta(tmp_path / "here", {"x_f": "1f", "x_g": "1e"}, codes)
+    known.remember(tmp_path / "here", tmp_path / "known.json")
+    assert json.loads((tmp_path / "known.json").read_text("utf-8")) == {
+        "a/b.py": {"x_f": ["1f", "ks."], "x_g": ["1e", "tn-"]}
+    }
+    known.restore(tmp_path / "there", tmp_path / "known.json")
+    told = known.load(tmp_path / "there")["a/b.py"]
+    assert {name: verdict(code) for name, code in told.items()} == {name: verdict(code) for name, code in codes.items()}
+
+
+def test_a_function_that_changed_is_not_known(tmp_path: Path) -> None:
+    """Neither is mutmut told of it, nor is what was known of it kept."""
+    (tmp_path / "known.json").write_text(json.dumps({"a/b.py": {"x_f": ["1f", "kk"], "x_g": ["1e", "s"]}}), "utf-8")
+    codes: dict[str, int | None] = {"a.b.x_f__mutmut_1": None, "a.b.x_g__mutmut_1": None}
+    meta(tmp_path / "here", {"x_f": "2f", "x_g": "1e"}, codes)
+    known.restore(tmp_path / "here", tmp_path / "known.json")
+    assert known.load(tmp_path / "here")["a/b.py"] == {"a.b.x_f__mutmut_1": None, "a.b.x_g__mutmut_1": 0}
+    known.remember(tmp_path / "here", tmp_path / "known.json")
+    assert json.loads((tmp_path / "known.json").read_text("utf-8"))["a/b.py"]["x_f"] == ["2f", "."]
+
+
+def test_what_lived_is_played_again_and_until_then_is_known(tmp_path: Path) -> None:
+    """An interrupted --again takes nothing back."""
+    meta(tmp_path / "here", {"x_f": "1f"}, {f"a.b.x_f__mutmut_{n}": code for n, code in enumerate((1, 0, 33), 1)})
+    known.remember(tmp_path / "here", tmp_path / "known.json")
+    assert known.forget(tmp_path / "here") == 2
+    assert list(known.load(tmp_path / "here")["a/b.py"].values()) == [1, None, None]
+    known.remember(tmp_path / "here", tmp_path / "known.json")
+    assert json.loads((tmp_path / "known.json").read_text("utf-8"))["a/b.py"]["x_f"] == ["1f", "ksn"]
+
+
+@pytest.mark.parametrize(
+    ("was", "became", "words"),
+    [
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(Reason.TOO_LONG, "XXis too longXX")', True),
+        ('raise Refused(Reason.TOO_LONG, f"{n} too long")', "raise Refused(Reason.TOO_LONG, None)", True),
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(None, "is too long")', False),
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused("is too long")', False),
+        ('if "a b" in known:', 'if "A B" in known:', False),
+        ("if a < b:", "if a <= b:", False),
+        ("elif a < b:", "elif a <= b:", False),
+        ("does not parse (", "does not parse either (", False),
+    ],
+)
+def test_words_for_people(was: str, became: str, words: bool) -> None:
+    """A reason that is given by rule is given to nothing else."""
+    assert only_words(was, became) is words
+
+
+def test_the_page_says_who_has_no_reason() -> None:
+    """A survivor without one is seen, and counted."""
+    found = [
+        Survivor(
+            "x.py", pretty("xǁBlockǁencode"), 3, *changed("--- x\n+++ x\n@@ @@\n-  a | b\n+  a & b"), "survived", ""
+        ),
+        Survivor("x.py", pretty("x_f"), 1, "a", "b", "no test", WORDS),
+    ]
+    text = page("the table", found, 12.0)
+    assert "2 live: 1 changed words for people only, 0 have a reason of their own, 1 have none yet." in text
+    assert "| Block.encode 3 | `` a \\| b `` | `` a & b `` | **none yet** |" in text
+    assert "| f 1 | `` a `` | `` b `` | words for people (no test calls it) |" in text
