@@ -12,7 +12,7 @@ from types import FrameType
 from nights.crew import Crew, Local
 from nights.engine import Campaign, LessDone
 from nights.ledger import BadLedger, Ledger
-from nights.sets import ROOT, NoSuchSet, address_of, find
+from nights.sets import ROOT, NoSuchSet, address_of, find, full_of
 from nights.table import BadNights
 from simulations.work import is_alone
 
@@ -66,7 +66,7 @@ def ending_of(play: Callable[[], int]) -> int:
 def bounded(name: str, address: str, asked: range | None) -> range:
     """The units asked for, or a full set's. Raises NoSuchSet where they are not there."""
     work = find(address)
-    units = range(work.full) if asked is None else asked
+    units = range(full_of(name)) if asked is None else asked
     if work.units is not None and units.stop > work.units:
         raise NoSuchSet(f"{name} has units 0..{work.units - 1}, not {units.start}..{units.stop - 1}")
     return units

@@ -85,9 +85,9 @@ def find(address: str) -> Work:
 
 
 def full_of(name: str) -> int:
-    """How many units of this set are asked for. Raises NoSuchSet."""
-    asked = SETS[name].full
-    return find(SETS[name].address).full if asked is None else asked
+    """How many units of this set are asked for, by its name or address. Raises NoSuchSet."""
+    asked = SETS[name].full if name in SETS else None
+    return find(address_of(name)).full if asked is None else asked
 
 
 def sources_of(address: str) -> tuple[str, ...]:

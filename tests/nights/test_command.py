@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nights.command import bounded
 from nights.sets import SETS, address_of, digest_of, find, full_of
 from simulations.command import main
 from simulations.work import is_alone
@@ -50,6 +51,12 @@ def test_what_cannot_be_played_is_refused_in_a_sentence(
     assert told.out == ""
     assert said in told.err
     assert told.err.count("\n") == 1
+
+
+def test_without_units_it_is_a_full_set() -> None:
+    """What the table of nights calls full; an address that is in no table says itself what it is."""
+    assert bounded("mutation", address_of("mutation"), None) == range(250_000)
+    assert bounded("tests.nights.tiny:PLAIN", "tests.nights.tiny:PLAIN", None) == range(40)
 
 
 @pytest.mark.parametrize("name", SETS)
