@@ -7,8 +7,10 @@ from typing import Any, get_args
 import pytest
 
 from bftnode.node.recorder import Recorder, code_in_use
-from bftnode.protocol.blocks import genesis_block
+from bftnode.protocol.blocks import genesis_block, pack_block
+from bftnode.protocol.certificates import COMMIT
 from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.nonces import ClientWindow
 from bftnode.replica.effects import Effect, Note
 from bftnode.replica.events import Event, Linked, Now, Tick
 from bftnode.replica.recording import (
@@ -18,6 +20,7 @@ from bftnode.replica.recording import (
     PREFIX_BYTES,
     RAISED,
     RecordedTurn,
+    Signatures,
     Start,
     Step,
     Unreadable,
@@ -32,6 +35,7 @@ from bftnode.replica.recording import (
 )
 from bftnode.replica.recovery import Recovered
 from simulations.incident.lives import code_here
+from tests.protocol.cluster import Cluster, block_of
 
 CHAIN = bytes(range(32))
 START = Start(FORMAT, "1", bytes(32), "genesis", 2, {"status_interval_ms": 5}, 7)
@@ -80,6 +84,45 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert open_turn(one, CHAIN) == RecordedTurn(Now(3, 4), steps, (b"a!",))
     assert open_turn(other, CHAIN).steps == (Step(Tick(), RAISED),)
     assert told.events == []
+
+
+def test_what_a_replica_wakes_up_with_is_read() -> None:
+    """Every part of it: the head, the edge, the certificate, the journal, blocks that are not committed, clients."""
+    head = block_of((b"a", b"b"))
+    waiting = [block_of((text,), 2, parent=head.hash) for text in (b"c", b"d")]
+    past = Recovered(
+        head,
+        Frontier(3, (b"\1" * 32, b"\2" * 32)),
+        Cluster().certificate(COMMIT, 4, 1, head.hash),
+        {"view": b"4", "boot": b"1"},
+        {block.hash: block for block in waiting},
+        {b"k" * 32: ClientWindow(2, 7, 5), b"j" * 32: ClientWindow(1)},
+    )
+    recovered, now = open_woke(record_of(woke(past, Now(1, 2)))[PREFIX_BYTES:], CHAIN)
+    assert now == Now(1, 2)
+    assert (pack_block(recovered.head), recovered.certificate) == (pack_block(head), past.certificate)
+    assert (recovered.frontier.size, recovered.frontier.peaks) == (3, past.frontier.peaks)
+    assert recovered.journal == past.journal
+    assert {name: pack_block(block) for name, block in recovered.blocks.items()} == {
+        block.hash: pack_block(block) for block in waiting
+    }
+    assert list(recovered.clients) == list(past.clients)
+    assert [window.record() for window in recovered.clients.values()] == [
+        window.record() for window in past.clients.values()
+    ]
+    new = woke(Recovered(genesis_block(CHAIN), Frontier(), None), Now(3, 4))
+    recovered, _ = open_woke(record_of(new)[PREFIX_BYTES:], CHAIN)
+    assert (recovered.head.hash, recovered.certificate) == (genesis_block(CHAIN).hash, None)
+
+
+def test_signatures_are_given_back_in_their_order() -> None:
+    """Zeros where more are asked for: the seals will show it."""
+    signatures = Signatures()
+    assert (signatures.left, signatures.sign(b"?")) == (0, bytes(64))
+    signatures.expect([b"a", b"b"])
+    assert signatures.left == 2
+    assert [signatures.sign(b"?") for _ in range(3)] == [b"a", b"b", bytes(64)]
+    assert signatures.left == 0
 
 
 def test_effects_that_differ_have_other_seals() -> None:

@@ -5,13 +5,14 @@ import tracemalloc
 from typing import Annotated, Any
 
 import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
 from bftnode.apps import kv
-from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of, encode, unpack
+from bftnode.protocol.codec import Hash32, UInt, Wire, decode, decoder_of, encode, reader_of, unpack
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.limits import FRAME_BYTES_MAX
 from tests.protocol.spellings import other_spellings
@@ -46,7 +47,13 @@ samples = st.builds(
     inner=st.builds(Inner, st.booleans(), st.text(max_size=10)),
     many=st.lists(st.integers(0, 2**63 - 1), max_size=20).map(tuple),
 )
-read_sample = decoder_of(Sample, BYTES_MAX)
+
+
+def read_sample(raw: bytes) -> Any:
+    """By a decoder of its own: what makes decoders is part of what is tested."""
+    return decoder_of(Sample, BYTES_MAX)(raw)
+
+
 READERS = pytest.mark.parametrize(
     "read", [lambda raw: decode(raw, Sample, BYTES_MAX), read_sample], ids=["decode", "decoder_of"]
 )
@@ -176,6 +183,37 @@ def test_more_bytes_than_allowed_are_refused_first(read: Any) -> None:
     with pytest.raises(Refused) as caught:
         read(b"\xc1" * (BYTES_MAX + 1))
     assert caught.value.reason is Reason.CODEC_SIZE
+
+
+@READERS
+def test_as_many_bytes_as_allowed_are_looked_at(read: Any) -> None:
+    """The bound itself is within it."""
+    with pytest.raises(Refused) as caught:
+        read(b"\xc1" * BYTES_MAX)
+    assert caught.value.reason is Reason.CODEC_MALFORMED
+
+
+@READERS
+def test_each_refusal_has_its_reason(read: Any) -> None:
+    """What is no msgpack, what has another type, and what is spelt otherwise."""
+    raw = encode(Sample(1, b"", bytes(32), None, Inner(True, "x"), ()))
+    wrong = {
+        Reason.CODEC_MALFORMED: raw[:-1],
+        Reason.CODEC_TYPE: encode((1, "", bytes(32), None, (True, "x"), ())),
+        Reason.CODEC_NONCANONICAL: raw[:1] + b"\xcc\x01" + raw[2:],
+    }
+    for reason, spelt in wrong.items():
+        with pytest.raises(Refused) as caught:
+            read(spelt)
+        assert caught.value.reason is reason
+
+
+def test_what_was_accepted_before_is_read_without_asking() -> None:
+    """The same value, of the type that is asked for."""
+    sample = Sample(1, b"x", bytes(32), None, Inner(True, "x"), (2,))
+    assert reader_of(Sample)(encode(sample)) == sample
+    with pytest.raises(msgspec.ValidationError):
+        reader_of(Sample)(encode((1,)))
 
 
 KINDS = [Sample, kv.Operation, *{example.kind for example in EXAMPLES.values()}]

@@ -100,6 +100,20 @@ HIDDEN = bundle_of((FRAMES[2], FRAMES[9]))
 BRANCHES = bundle_of(LADDER, headers=HEADERS[1])
 
 
+def test_a_bundle_is_json_with_all_that_is_needed() -> None:
+    """Each field in its place, as text that people can look at too, and the verifier takes it."""
+    text = bundle_of(LADDER, headers=HEADERS[1])
+    bundle = json.loads(text)
+    assert bundle["format"] == verify_bundle.FORMAT
+    assert bundle["chain_id"] == GENESIS.chain_id().hex()
+    (culprit,) = bundle["culprits"]
+    assert (culprit["member"], culprit["name"]) == (CULPRIT, GENESIS.members[CULPRIT].name)
+    assert [culprit["first"], culprit["second"]] == [encode_frame(frame).hex() for frame in LADDER]
+    assert culprit["headers"] == [header.hex() for header in HEADERS[1]]
+    assert check_bundle(text, READ) == [(culprit["name"], culprit["proved"])]
+    assert text == json.dumps(bundle, indent=1) + "\n"
+
+
 def test_it_reads_a_genesis_as_the_nodes_do() -> None:
     """The same chain id, names and keys; a missing parameter has the same default."""
     assert READ.chain_id == GENESIS.chain_id()
