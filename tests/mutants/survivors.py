@@ -1,10 +1,11 @@
 """The page of the mutants that live: docs/survivors.md, each with the reason why no test has to see it.
 
-A reason is found by rule, where what was changed are words for people, or comes from reasons.toml, by function and by
-what a line became: mutants are numbered anew when their function changes.
+A reason is found by rule (RULES), or comes from reasons.toml, by function and by what a line became: mutants are
+numbered anew when their function changes.
 """
 
 import ast
+import copy
 import os
 import tomllib
 from collections import Counter
@@ -18,8 +19,6 @@ from tests.mutants.known import Codes, function_of, verdict
 REASONS = Path(__file__).with_name("reasons.toml")
 WORDS = "words for people"
 UNEXPLAINED = "**none yet**"
-SPEAKERS = {"Refused", "Note", "refused", "note"}
-"""Calls whose words are for people: their first argument is what programs go by, and is no word."""
 
 INTRODUCTION = """\
 # Mutants that live
@@ -63,7 +62,7 @@ def survivors(folder: Path, mutants: dict[str, Codes]) -> Iterator[Survivor]:
                 was, became = changed(get_diff_for_mutant(name, path=file))
                 mangled, number = function_of(name)
                 function = pretty(mangled)
-                reason = reasons.get((f"{file}:{function}", became)) or (WORDS if only_words(was, became) else "")
+                reason = reasons.get((f"{file}:{function}", became)) or explained(was, became)
                 yield Survivor(file, function, number, was, became, word, reason)
 
 
@@ -73,25 +72,80 @@ def changed(diff: str) -> tuple[str, str]:
     return _side(lines, "-"), _side(lines, "+")
 
 
-def only_words(was: str, became: str) -> bool:
-    """Whether two lines differ in nothing but string constants that have a space in them (or that are gone), as
-    arguments of SPEAKERS after the first, or in an f-string's text."""
+def explained(was: str, became: str) -> str:
+    """The reason by rule, or ""."""
     before, after = _parsed(was), _parsed(became)
     if before is None or after is None:
-        return False
-    return ast.dump(_Silent().visit(before)) == ast.dump(_Silent().visit(after))
+        return ""
+    for reason, rule in RULES.items():
+        if ast.dump(rule().visit(copy.deepcopy(before))) == ast.dump(rule().visit(copy.deepcopy(after))):
+            return reason
+    return ""
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
 class _Silent(ast.NodeTransformer):
-    """Takes out what is said to people."""
+    """Takes out what is said to people: a refusal's second argument (programs go by the first), what other errors say,
+    and sentences that are given a name."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in SPEAKERS:
-            node.args = node.args[:1]
-            node.keywords = []
+        if _called(node) == "Refused":
+            node.args, node.keywords = node.args[:1], []
+        if _called(node) in {"RuntimeError", "Unreadable", "malformed"}:
+            node.args = []
         return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.IfExp):
+            node.value.body, node.value.orelse = _unsaid(node.value.body), _unsaid(node.value.orelse)
+        node.value = _unsaid(node.value)
+        return node
+
+
+def _unsaid(value: ast.expr) -> ast.expr:
+    return ast.Constant("...") if isinstance(value, ast.Constant) and " " in str(value.value) else value
+
+
+class _Unstrict(ast.NodeTransformer):
+    """Takes `strict` from zip."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if _called(node) == "zip":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
+        return node
+
+
+class _Default(ast.NodeTransformer):
+    """Takes out what Python, or msgspec, does without being told, and writes names of encodings in one way."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        name = _called(node)
+        if name in {"to_bytes", "from_bytes"} and _is(node.args[-1], "big"):
+            node.args = node.args[:-1]
+        if name in {"convert", "Decoder"}:
+            node.keywords = [item for item in node.keywords if item.arg != "strict" or not _is(item.value, True)]
+        if name in {"encode", "decode"} and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
+            node.args = [ast.Constant(str(node.args[0].value).lower())]
+        return node
+
+
+def _is(node: ast.expr, value: object) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
+
+
+RULES: dict[str, type[ast.NodeTransformer]] = {
+    WORDS: _Silent,
+    "`strict` states a belief, as an assertion does": _Unstrict,
+    "the same: it is what is done without being told": _Default,
+}
+"""Reason -> what makes a line and its mutant equal where it holds."""
 
 
 def _parsed(line: str) -> ast.AST | None:
@@ -141,11 +195,11 @@ def page(table: str, found: list[Survivor], budget_s: float) -> str:
 
 
 def _count(found: list[Survivor]) -> str:
-    counted = Counter(WORDS if one.reason == WORDS else bool(one.reason) for one in found)
-    return (
-        f"{len(found)} live: {counted[WORDS]} changed {WORDS} only, {counted[True]} have a reason of their own, "
-        f"{counted[False]} have none yet."
-    )
+    by_rule = Counter(one.reason for one in found if one.reason in RULES)
+    own = sum(bool(one.reason) and one.reason not in RULES for one in found)
+    parts = [f"{count} {reason}" for reason, count in by_rule.items()]
+    parts += [f"{own} have a reason of their own", f"{sum(not one.reason for one in found)} have none yet"]
+    return f"{len(found)} live. Why: " + "; ".join(parts) + "."
 
 
 def _why(one: Survivor) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.mutants import known, soonest
 from tests.mutants.__main__ import SETTINGS, TESTS, table
 from tests.mutants.known import verdict
-from tests.mutants.survivors import WORDS, Survivor, changed, only_words, page, pretty
+from tests.mutants.survivors import RULES, WORDS, Survivor, changed, explained, page, pretty
 
 
 def chosen(seconds: dict[str, float], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -104,22 +104,38 @@ def test_what_lived_is_played_again_and_until_then_is_known(tmp_path: Path) -> N
     assert json.loads((tmp_path / "known.json").read_text("utf-8"))["a/b.py"]["x_f"] == ["1f", "ksn"]
 
 
+SPOKEN, BELIEVED, SAME = RULES
+
+
 @pytest.mark.parametrize(
-    ("was", "became", "words"),
+    ("was", "became", "reason"),
     [
-        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(Reason.TOO_LONG, "XXis too longXX")', True),
-        ('raise Refused(Reason.TOO_LONG, f"{n} too long")', "raise Refused(Reason.TOO_LONG, None)", True),
-        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(None, "is too long")', False),
-        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused("is too long")', False),
-        ('if "a b" in known:', 'if "A B" in known:', False),
-        ("if a < b:", "if a <= b:", False),
-        ("elif a < b:", "elif a <= b:", False),
-        ("does not parse (", "does not parse either (", False),
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(Reason.TOO_LONG, "XXis too longXX")', SPOKEN),
+        ('raise Refused(Reason.TOO_LONG, f"{n} too long")', "raise Refused(Reason.TOO_LONG, None)", SPOKEN),
+        ('raise RuntimeError("no such thing")', "raise RuntimeError(None)", SPOKEN),
+        ('answer = "it is" if valid else "it is not"', 'answer = "it is" if valid else "IT IS NOT"', SPOKEN),
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused(None, "is too long")', ""),
+        ('raise Refused(Reason.TOO_LONG, "is too long")', 'raise Refused("is too long")', ""),
+        ('raise RuntimeError("no such thing")', "raise ValueError(None)", ""),
+        ('answer = "it is" if valid else "it is not"', 'answer = "it is" if not valid else "it is not"', ""),
+        ('answer = "yes"', 'answer = "YES"', ""),
+        ('if "a b" in known:', 'if "A B" in known:', ""),
+        ("for a, b in zip(x, y, strict=True):", "for a, b in zip(x, y, strict=False):", BELIEVED),
+        ("for a, b in zip(x, y, strict=True):", "for a, b in zip(x, strict=True):", ""),
+        ('return n.to_bytes(4, "big")', "return n.to_bytes(4, )", SAME),
+        ('return n.to_bytes(4, "big")', "return n.to_bytes(5, )", ""),
+        ('raw.decode("ascii")', 'raw.decode("ASCII")', SAME),
+        ('raw.decode("ascii")', 'raw.decode("XXasciiXX")', ""),
+        ("return Decoder(kind, strict=True)", "return Decoder(kind, )", SAME),
+        ("return Decoder(kind, strict=True)", "return Decoder(kind, strict=False)", ""),
+        ("if a < b:", "if a <= b:", ""),
+        ("elif a < b:", "elif a <= b:", ""),
+        ("does not parse (", "does not parse either (", ""),
     ],
 )
-def test_words_for_people(was: str, became: str, words: bool) -> None:
-    """A reason that is given by rule is given to nothing else."""
-    assert only_words(was, became) is words
+def test_a_reason_that_is_given_by_rule_is_given_to_nothing_else(was: str, became: str, reason: str) -> None:
+    """What programs go by, and what is decided, has to be seen by a test."""
+    assert explained(was, became) == reason
 
 
 def test_the_page_says_who_has_no_reason() -> None:
@@ -131,6 +147,6 @@ def test_the_page_says_who_has_no_reason() -> None:
         Survivor("x.py", pretty("x_f"), 1, "a", "b", "no test", WORDS),
     ]
     text = page("the table", found, 12.0)
-    assert "2 live: 1 changed words for people only, 0 have a reason of their own, 1 have none yet." in text
+    assert "2 live. Why: 1 words for people; 0 have a reason of their own; 1 have none yet." in text
     assert "| Block.encode 3 | `` a \\| b `` | `` a & b `` | **none yet** |" in text
     assert "| f 1 | `` a `` | `` b `` | words for people (no test calls it) |" in text

@@ -199,7 +199,7 @@ def test_each_refusal_has_its_reason(read: Any) -> None:
     raw = encode(Sample(1, b"", bytes(32), None, Inner(True, "x"), ()))
     wrong = {
         Reason.CODEC_MALFORMED: raw[:-1],
-        Reason.CODEC_TYPE: encode((1, "", bytes(32), None, (True, "x"), ())),
+        Reason.CODEC_TYPE: encode(("1", b"", bytes(32), None, (True, "x"), ())),
         Reason.CODEC_NONCANONICAL: raw[:1] + b"\xcc\x01" + raw[2:],
     }
     for reason, spelt in wrong.items():

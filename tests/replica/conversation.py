@@ -54,8 +54,15 @@ from bftnode.replica.position import Timing
 from simulations.crypto import Keyring
 from simulations.disks import Disk
 from simulations.node import Envelopes
+from simulations.words import note_in_words
 
 CHAIN = b"the chain of a conversation, 32b"
+UNTOLD = {
+    "checkpoint_cosigned": {"height", "log_size"},
+    "cosigned_another_log": {"height", "log_size"},
+    "cosigned_otherwise": {"member", "height"},
+}
+"""Notes that have no words in a run's story, and their fields; all others have (simulations/words.py)."""
 CLIENTS = 3
 STRANGER = 2
 """A client that is not admitted."""
@@ -202,6 +209,8 @@ class Conversation:
             case Broadcast():
                 said.append(_opened(None, effect.frame))
             case Note():
+                sentence = note_in_words(effect)  # raises where a field that it tells is not there
+                assert effect.fields.keys() == UNTOLD.get(effect.name) or not sentence.startswith(f"{effect.name} ")
                 self.notes.append(effect)
             case Answer():
                 self.answers.append(effect)
