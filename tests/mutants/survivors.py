@@ -89,15 +89,18 @@ def _called(node: ast.Call) -> str:
 
 class _Silent(ast.NodeTransformer):
     """Takes out what is said to people: a refusal's second argument (programs go by the first), what other errors say,
-    and sentences that are given a name."""
+    sentences that are given a name, and comments that are written into files."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if _called(node) == "Refused":
+        if _called(node) in {"Refused", "Denied", "from_decimal", "from_base64"}:
             node.args, node.keywords = node.args[:1], []
         if _called(node) in {"RuntimeError", "Unreadable", "malformed"}:
             node.args = []
         return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant("# ...") if str(node.value).startswith("# ") else node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)

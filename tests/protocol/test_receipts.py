@@ -1,5 +1,7 @@
 """Receipts: what one proves, and every way of not proving it."""
 
+from base64 import b64encode
+
 import msgspec
 import pytest
 
@@ -8,7 +10,15 @@ from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import Frontier, inclusion_proof
-from bftnode.protocol.receipts import Receipt, check_receipt
+from bftnode.protocol.receipts import (
+    FORMAT,
+    PATH_MAX,
+    RECEIPT_BYTES_MAX,
+    Receipt,
+    check_receipt,
+    parse_receipt,
+    write_receipt,
+)
 from tests.protocol.cluster import OTHER_CHAIN, Cluster, block_of, transaction
 
 CLUSTER = Cluster(7)
@@ -35,6 +45,46 @@ def test_a_receipt_proves_its_entry(index: int) -> None:
     one = decode(encode(receipt(index)), Receipt, 100_000)
     check_receipt(one, ENVELOPES[index], CLUSTER.members, verify)
     assert refusal(one, ENVELOPES[index - 1]) is Reason.INTEGRITY
+
+
+@pytest.mark.parametrize("envelope", [None, ENVELOPES[2]])
+def test_a_receipt_is_text_that_is_read_back(envelope: bytes | None) -> None:
+    """Line by line: the entry if it is there, the index, the path, a blank line, header and certificate."""
+    one = receipt(2)
+    text = write_receipt(one, envelope)
+    assert parse_receipt(text) == (one, envelope)
+    lines = text.decode().split("\n")
+    assert lines[0] == FORMAT
+    if envelope is not None:
+        assert lines.pop(1) == f"entry {b64encode(envelope).decode()}"
+    assert lines[1:-4] == ["index 2", *(b64encode(node).decode() for node in one.path)]
+    assert lines[-4:] == [
+        "",
+        f"header {b64encode(one.header).decode()}",
+        f"certificate {b64encode(encode(one.certificate)).decode()}",
+        "",
+    ]
+
+
+def test_a_text_that_is_no_receipt_is_refused() -> None:
+    """Without its index, with a path that is too long or of something else than hashes, and of too many bytes."""
+    one = receipt(2)
+    good = write_receipt(one, None)
+    longest = msgspec.structs.replace(one, path=(bytes(32),) * PATH_MAX)
+    assert parse_receipt(write_receipt(longest, None)) == (longest, None)
+    line = b"header " + b64encode(one.header)
+    for bad in (
+        good.replace(b"index 2\n", b""),
+        good.replace(b"index 2\n", b"number 2\n"),
+        f"{FORMAT}\n\n".encode(),
+        write_receipt(msgspec.structs.replace(one, path=(bytes(32),) * (PATH_MAX + 1)), None),
+        write_receipt(msgspec.structs.replace(one, path=(bytes(31),)), None),
+        good + b"\n",
+        good.replace(line, line + b"A" * RECEIPT_BYTES_MAX),
+        good.replace(FORMAT.encode(), FORMAT.encode() + b"\xc3\xa9"),
+    ):
+        with pytest.raises(Refused):
+            parse_receipt(bad)
 
 
 @pytest.mark.covers("A08")
