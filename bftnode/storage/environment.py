@@ -7,7 +7,8 @@ The map is exactly as large as the space that is reserved on disk for the data f
 the map before it meets the end of the disk: while a turn is put together, not in the middle of writing its pages,
 where LMDB reports a short write on a full disk as EIO and a full disk could not be told from a broken one. Growing
 is one step, reserve then enlarge, and it is the only place where DiskFull comes from on file systems that honour
-reservations; on those that do not (copy on write), ENOSPC from a commit says the same (D04).
+reservations; on those that do not (copy on write), ENOSPC from a commit says the same (D04), unless it was the meta
+page that found no room: then nothing is known of the turn, and the environment is broken.
 """
 
 import mmap
@@ -210,9 +211,20 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                if error.code in FULL:
-                    raise DiskFull(str(error)) from error
-                raise _broken(error) from error
+                if error.code not in FULL:
+                    raise _broken(error) from error
+                if not self._lives():
+                    raise StorageBroken(f"no room for a meta page of {self._data}: {error}") from error
+                raise DiskFull(str(error)) from error
+
+    def _lives(self) -> bool:
+        """Where a meta page cannot be written, whatever the reason, LMDB does not know what stands there, and serves
+        nothing more, reads neither."""
+        try:
+            self._env.begin().abort()
+        except lmdb.Error:
+            return False
+        return True
 
     def _attempt(self, work: Callable[[Txn], T]) -> T:
         txn = self._env.begin(write=True)

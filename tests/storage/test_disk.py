@@ -1,5 +1,6 @@
 """Disks that are full, broken or taken away, a map that grows under readers, and processes that die."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -69,13 +70,15 @@ def test_full_disk_stops_writing_and_nothing_else(tmp_path: Path) -> None:
 
 
 @contextmanager
-def data_file_is(storage: Storage, path: Path, flags: int) -> Iterator[None]:
-    """LMDB's descriptors of its data file lead to `path` meanwhile: a disk that answers as that file does."""
+def data_file_is(storage: Storage, path: Path, flags: int, having: int = 0) -> Iterator[None]:
+    """LMDB's descriptors of its data file (`having` such flags) lead to `path` meanwhile: a disk that answers as that
+    file does."""
     environment = storage._environment
     names = [int(name) for name in os.listdir("/proc/self/fd")]
     targets = {name: os.readlink(f"/proc/self/fd/{name}") for name in names if os.path.exists(f"/proc/self/fd/{name}")}
     data = str(environment._data)
     theirs = [name for name, target in targets.items() if target == data and name != environment._file]
+    theirs = [name for name in theirs if fcntl.fcntl(name, fcntl.F_GETFL) & having == having]
     assert theirs, "LMDB has its data file open"
     victims = [(descriptor, os.dup(descriptor)) for descriptor in theirs]
     stand_in = os.open(path, flags)
@@ -106,6 +109,28 @@ def test_enospc_of_a_commit_leaves_the_turn_to_be_tried_again(tmp_path: Path) ->
     assert (storage.height, storage.unwritten) == (1, 0)
     storage.check_state()
     assert storage.recover().journal == {"position": b"1"}
+    storage.close()
+
+
+@pytest.mark.covers("D04")
+def test_a_meta_page_that_finds_no_room_stops_the_node(tmp_path: Path) -> None:
+    """LMDB writes it last and by a descriptor of its own, and serves nothing once it fails: a member that called that a
+    full disk answered no reads. Its next life reads what is there, and goes on."""
+    world = World()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor(), map_bytes_initial=MIB)
+    storage.commit(world.turn(world.notes(3)))
+    turn = world.turn(world.notes(3))
+    with data_file_is(storage, Path("/dev/full"), os.O_RDWR, having=os.O_DSYNC):
+        with pytest.raises(StorageBroken, match=r"no room for a meta page of .*data\.mdb: .*No space left on device"):
+            storage.commit(turn)
+        with pytest.raises(StorageBroken, match="an earlier commit failed"):
+            storage.commit(turn)
+    storage.close()
+    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
+    assert storage.recover().journal == {"position": b"1"}
+    storage.commit(turn)
+    assert storage.recover().journal == {"position": b"2"}
+    storage.check_state()
     storage.close()
 
 

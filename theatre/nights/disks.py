@@ -7,7 +7,8 @@ rollbacks   its directory is copied as kill -9 would leave it, the cluster goes 
             again; or it goes on, where nobody can show it what it has forgotten. Never may it say twice what is said
             once; whether what is left on the disks convicts it is counted, for it is one of the f faulty (D07).
 full        no file of the process may grow (RLIMIT_FSIZE), or the kernel has no room for the data file (ENOSPC). It
-            says so, serves reads, and goes on when there is room, or after kill -9 (D04).
+            says so, serves reads, and goes on when there is room, or after kill -9 (D04). Where it is a meta page that
+            finds no room, it ends and says why, as below.
 fsync       the kernel answers EIO to what makes the data file durable, or to what writes it. The member ends at once
             and says why; its next life reads what is there (D05).
 
@@ -93,12 +94,25 @@ async def _until(town: Town, member: int, states: Sequence[str], within_s: float
     """The first of these states that the member says of itself. Raises Failed."""
     with trio.move_on_after(within_s):
         while True:
-            town.troupe.check_alive()
-            status = await town.status()
-            if member in status and status[member].state in states:
-                return status[member].state
+            if state := await _is(town, member, states):
+                return state
             await trio.sleep(POLL_S)
     raise Failed(f"n{member} is not {' or '.join(states)} in {within_s:.0f} s\n{town.troupe.last_words()}")
+
+
+async def _is(town: Town, member: int, states: Sequence[str]) -> str:
+    """The state that the member says of itself, if it is one of these; else "". Raises Failed where somebody ended."""
+    town.troupe.check_alive()
+    status = await town.status()
+    return status[member].state if member in status and status[member].state in states else ""
+
+
+async def _next_life(town: Town, member: int) -> None:
+    """Of one that has ended because of its disk: it goes on."""
+    town.troupe.mended(member)
+    await town.troupe.start(member)
+    town.asking = "goes on in its next life"
+    await _until(town, member, ["ok"])
 
 
 # ---- rollbacks
@@ -162,11 +176,24 @@ async def _fill(night: Night, town: Town, load: Load, member: int, dice: Random)
         troupe.unmask(member)
     town.say(f"unit {night.unit}: the disk of n{member} is full ({way})")
     town.asking = "says that its disk is full"
+    if way == "pwrite":  # refused in the midst of a commit: what finds no room may be a meta page
+        troupe.damaged(member, "StorageBroken: no room for a meta page")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_submit_blobs, town, nursery.cancel_scope)
-        await _until(town, member, ["disk_full"])
+        with trio.move_on_after(STATE_S):
+            while True:
+                if await _is(town, member, ["disk_full"]) or member in troupe.refused:
+                    break
+                await trio.sleep(POLL_S)
         nursery.cancel_scope.cancel()
     night.count(f"full by {way}")
+    if member in troupe.refused:
+        night.count("ended by a meta page")
+        await _next_life(town, member)
+        return
+    if not await _is(town, member, ["disk_full"]):
+        raise Failed(f"n{member} does not say disk_full in {STATE_S:.0f} s\n{troupe.last_words()}")
+    troupe.mended(member)
     town.asking = "reads at a full disk"
     try:
         answer = await town.clients[0].query(read(0), "local", member=member)
@@ -218,10 +245,7 @@ async def _fail(night: Night, town: Town, load: Load, member: int, dice: Random)
     if member not in troupe.refused:
         raise Failed(f"n{member} goes on although {call} fails\n{troupe.last_words()}")
     night.count(f"ended by {call}")
-    troupe.mended(member)
-    await troupe.start(member)
-    town.asking = "goes on in its next life"
-    await _until(town, member, ["ok"])
+    await _next_life(town, member)
 
 
 ROLLBACKS = Disks("rollbacks", "one real member put back to an earlier copy of its disk", 100, 10, _roll_back)
