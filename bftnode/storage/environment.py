@@ -222,8 +222,10 @@ class Environment:
         nothing more, reads neither."""
         try:
             self._env.begin().abort()
-        except lmdb.Error:
+        except lmdb.PanicError:
             return False
+        except lmdb.Error:
+            pass  # all places of readers may be taken: whoever has one is served
         return True
 
     def _attempt(self, work: Callable[[Txn], T]) -> T:
