@@ -16,6 +16,11 @@ from bftnode.replica.voice import RESERVED, BootRecord
 from tests.replica.conversation import CHAIN, Conversation, of_kind, voted
 
 
+def quarantine_of(talk: Conversation) -> QuarantineRecord:
+    """As it is on record."""
+    return decode(talk.disk.journal["quarantine"], QuarantineRecord, 64)
+
+
 @pytest.mark.covers("R09", "P50")
 def test_a_frame_counts_once() -> None:
     """The same bytes again are dropped, and that is noted."""
@@ -159,6 +164,7 @@ def test_a_certificate_with_a_forgotten_vote_is_proof() -> None:
     talk.run(0, blocks, talk.certificate(COMMIT, blocks[0], senders=(0, 1, 2)))
     assert talk.height == 1
     assert talk.replica.position.quarantine == Quarantine.WAITING
+    assert quarantine_of(talk) == QuarantineRecord(Quarantine.WAITING, 0, 0)
 
 
 @pytest.mark.covers("D07", "O02", "D01")
@@ -173,6 +179,47 @@ def test_that_it_has_forgotten_is_not_forgotten_in_a_crash() -> None:
     talk.run(0, blocks, talk.certificate(COMMIT, blocks[0], senders=(0, 1, 2)))
     talk.restart()
     assert talk.replica.position.quarantine == Quarantine.WAITING
+
+
+@pytest.mark.covers("D08", "R13")
+@pytest.mark.parametrize(
+    ("reports", "boot"),
+    [({0: Seen(9, 1, 0), 3: Seen(5, 1, 0)}, 6), ({0: Seen(1, 10**6, 0), 3: Seen(1, 10**6, 0)}, 2)],
+    ids=["one may lie", "the boot that it has now"],
+)
+def test_a_life_that_has_forgotten_begins_another_boot(reports: dict[int, Seen], boot: int) -> None:
+    """Above what a correct member has seen of it, and no further: a liar cannot use up the epochs. It counts anew."""
+    talk = Conversation(me=2)
+    for member, seen in reports.items():
+        talk.status(member, seen=seen)
+    assert quarantine_of(talk) == QuarantineRecord(Quarantine.WAITING, 0, 0)
+    talk.tick(500)
+    assert {item.frame.boot for item in talk.said} == {1, boot}
+    assert min(item.frame.counter for item in talk.said if item.frame.boot == boot) == 1
+
+
+@pytest.mark.covers("D07", "D08")
+@pytest.mark.parametrize(
+    ("reports", "height", "asked"),
+    [
+        ({0: (3, 1), 1: (9, 7), 3: (5, 2)}, 9, 7),
+        ({0: (3, 1), 1: (9, 7), 3: (5, 2), 4: (4, 0), 5: (4, 0), 6: (2, 4)}, 5, 4),
+        ({0: (3, 1), 1: (9, 7), 3: (5, 2), 4: (4, 0), 5: (4, 0), 6: (2, 4), 7: (8, 1), 8: (0, 0), 9: (1, 1)}, 8, 4),
+    ],
+    ids=["n = 4", "n = 7", "n = 10"],
+)
+def test_probation_is_as_long_as_two_say(reports: dict[int, tuple[int, int]], height: int, asked: int) -> None:
+    """The second highest report counts; with f = 1 the highest, for the one that may lie is who has forgotten."""
+    talk = Conversation(len(reports) + 1, me=2)
+    talk.disk.journal["quarantine"] = encode(QuarantineRecord(Quarantine.ALLOWED, 0, 0))
+    talk.restart(introduced=False)
+    for _ in range(6):
+        for member, (committed, view) in reports.items():
+            talk.status(member, committed=committed, tip=committed, seen=Seen(0, 0, view))
+        talk.tick(500)
+    barrier = height + 4 * talk.members.parameters.window
+    assert quarantine_of(talk) == QuarantineRecord(Quarantine.PROBATION, barrier, asked)
+    assert [note.fields for note in talk.notes if note.name == "probation"] == [{"until": barrier}]
 
 
 @pytest.mark.covers("D07", "D08")
