@@ -1,9 +1,11 @@
 """Ed25519, said once: the frozen table, and which keys may be registered."""
 
+import nacl.bindings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bftnode.protocol import ed25519
 from bftnode.protocol import ed25519_vectors as frozen
 from bftnode.protocol.ed25519 import check_public_key, public_key_of, self_check, signer, verify
 from bftnode.protocol.errors import Reason, Refused
@@ -23,7 +25,8 @@ def test_this_build_agrees_with_the_frozen_table() -> None:
 @pytest.mark.parametrize("vector", frozen.VECTORS, ids=lambda vector: vector.name.split(":")[0])
 def test_a_build_that_answers_otherwise_is_named(vector: frozen.Vector) -> None:
     """As seen from a library that differs in this one case, the node does not start and says in which."""
-    with pytest.raises(RuntimeError, match=vector.name.split(":")[0]):
+    answer = "refuses what the protocol accepts" if not vector.valid else "accepts what the protocol refuses"
+    with pytest.raises(RuntimeError, match=f"{answer}: {vector.name.split(':')[0]}"):
         self_check((vector._replace(valid=not vector.valid),))
 
 
@@ -32,6 +35,37 @@ def test_a_build_that_signs_otherwise_is_named() -> None:
     """Signing is part of the replica's determinism."""
     with pytest.raises(RuntimeError, match="TEST 1"):
         self_check(signing=(frozen.SIGNING[0]._replace(signature=frozen.SIGNING[1].signature),))
+
+
+@pytest.mark.covers("P48")
+def test_a_build_that_makes_other_keys_is_named() -> None:
+    """Or that refuses what it signs."""
+    with pytest.raises(RuntimeError, match="signs differently: RFC 8032, TEST 1"):
+        self_check(signing=(frozen.SIGNING[0]._replace(public_key=frozen.SIGNING[1].public_key),))
+
+
+@pytest.mark.covers("R04", "P48")
+def test_a_build_that_accepts_small_order_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As seen from a library that calls such a signature valid, or such a key a point like any other."""
+
+    def accepts(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        small = message == frozen.SMALL_ORDER_MESSAGE and len(signature) == 64
+        return small or verify(public_key, message, signature)
+
+    with monkeypatch.context() as other:
+        other.setattr(ed25519, "verify", accepts)
+        with pytest.raises(
+            RuntimeError, match=f"small order: {frozen.SMALL_ORDER[0]} with R = {frozen.SMALL_ORDER[0]}"
+        ):
+            self_check()
+    with monkeypatch.context() as other:
+        other.setattr(nacl.bindings, "crypto_core_ed25519_is_valid_point", lambda key: True)
+        with pytest.raises(RuntimeError, match=f"small order valid: {frozen.SMALL_ORDER[0]}"):
+            self_check()
+    with monkeypatch.context() as other:
+        other.setattr(ed25519, "verify", lambda *_: False)
+        with pytest.raises(RuntimeError, match="refuses a valid signature: RFC 8032, TEST 1"):
+            self_check()
 
 
 @pytest.mark.covers("R04", "P48")

@@ -190,8 +190,19 @@ def test_members_are_in_order() -> None:
 
 
 def test_a_file_has_a_size() -> None:
-    """A larger one is not read."""
+    """A larger one is not read, and one as large as that is."""
     assert refusal(TEXT + "#" * GENESIS_BYTES_MAX).reason is Reason.CONFIGURATION
+    assert parse_genesis(TEXT + "#" * (GENESIS_BYTES_MAX - len(TEXT))) == GENESIS
+    assert "at most" in refusal(TEXT + "#" * (GENESIS_BYTES_MAX - len(TEXT) + 1)).detail
+
+
+@pytest.mark.parametrize("text", ["", "name = 5", "= no toml", "name = 'x'\n\n\npublic_key = 5"])
+def test_a_file_that_is_no_members_is_refused_in_one_line(text: str) -> None:
+    """With the reason that programs go by."""
+    with pytest.raises(Refused) as caught:
+        parse_member(text)
+    assert caught.value.reason is Reason.CONFIGURATION
+    assert caught.value.detail.splitlines() == [" ".join(caught.value.detail.split())]
 
 
 @pytest.mark.covers("C17")

@@ -76,6 +76,17 @@ def test_frames_are_taken_one_at_a_time(frames: list[bytes], more: bytes) -> Non
     assert bytes(buffer) == more
 
 
+@pytest.mark.parametrize("length", [1, 5, GREETING_BYTES_MAX])
+def test_a_frame_is_taken_when_all_of_it_is_there(length: int) -> None:
+    """Byte by byte towards its end, nothing is taken before."""
+    whole = join_frames([b"x" * length])
+    for missing in range(1, min(length, 9) + 4):
+        buffer = bytearray(whole[:-missing])
+        assert take_frame(buffer) is None
+        assert bytes(buffer) == whole[:-missing]
+    assert take_frame(bytearray(whole)) == b"x" * length
+
+
 @pytest.mark.covers("W10")
 @pytest.mark.parametrize("length", [0, GREETING_BYTES_MAX + 1, 2**32 - 1])
 def test_absurd_lengths_are_refused(length: int) -> None:

@@ -30,6 +30,27 @@ def test_the_documents_paths() -> None:
     assert Tile(1, 999).path == "tile/1/999"
 
 
+@pytest.mark.parametrize("index", [0, 999, 1000, 999_999, 1_234_067, 10**17, 10**18 - 1])
+def test_a_path_of_several_parts_is_read_back(index: int) -> None:
+    """Whole and partial, of hashes and of entries; one part more than six is none."""
+    for tile in (Tile(0, index), Tile(3, index, 7), Tile(ENTRIES, index), Tile(LONG_ENTRIES, index, 1)):
+        assert parse_tile_path(tile.path) == tile
+    with pytest.raises(Refused):
+        parse_tile_path(Tile(0, 10**18 + index).path)
+
+
+def test_a_bundle_that_ends_within_a_length_is_refused() -> None:
+    """Wherever it ends; and an entry as long as a bundle has room for is one of the short ones."""
+    whole = entry_bundle([b"entry", b"x" * 300])
+    assert parse_entry_bundle(whole) == [b"entry", b"x" * 300]
+    ends = {0, 7, len(whole)}
+    for end in set(range(len(whole))) - ends:
+        with pytest.raises(Refused):
+            parse_entry_bundle(whole[:end])
+    assert bundle_level([bytes(ENTRY_BYTES_MAX)]) == ENTRIES
+    assert bundle_level([bytes(ENTRY_BYTES_MAX + 1)]) == LONG_ENTRIES
+
+
 def test_the_documents_example_of_a_tree() -> None:
     """Of 70,000 leaves: 273 full tiles of level 0, one of 112, one full of level 1, one of 17, one of 1."""
     tiles = [tile for tile in tiles_of(70_000) if tile.level != ENTRIES]
