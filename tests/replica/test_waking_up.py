@@ -17,22 +17,31 @@ def sleep(talk: Conversation) -> None:
     talk.tick()
 
 
+BEGUN = pytest.mark.parametrize("begun_ms", [0, 1300])
+"""When the clock stands so: what is counted from a moment, and not from the clock's beginning, is the same."""
+
+
 @pytest.mark.covers("T04", "D13")
-def test_the_primary_is_given_what_was_left_of_its_time() -> None:
+@BEGUN
+def test_the_primary_is_given_what_was_left_of_its_time(begun_ms: int) -> None:
     """That nothing was heard of it meanwhile says nothing about it."""
     talk = Conversation()
+    talk.tick(begun_ms)
     talk.submit(talk.transaction())
     talk.tick(400)
     sleep(talk)
+    assert [note.fields for note in talk.notes if note.name == "was_asleep"] == [{"ms": ASLEEP_MS - COUNTED_MS}]
     assert not asked_for(talk.tick(600 - COUNTED_MS - 1))
     assert talk.view == (0, True)
     assert [view for view, _ in asked_for(talk.tick(1))] == [1]
 
 
 @pytest.mark.covers("T04", "D13")
-def test_who_waits_for_a_view_gives_its_primary_what_was_left_of_its_time() -> None:
+@BEGUN
+def test_who_waits_for_a_view_gives_its_primary_what_was_left_of_its_time(begun_ms: int) -> None:
     """Where it left the view after that at once, it would be alone there: the others are in the one that it awaits."""
     talk = Conversation(me=3)
+    talk.tick(begun_ms)
     talk.submit(talk.transaction())
     talk.tick(1000)
     for member in (0, 2):
