@@ -59,6 +59,8 @@ the node starts without the walk, and an operator asks for it (verify.py does it
 
 DATA_NAME = "data.mdb"
 
+META_LOST = "a meta page could not be written"
+
 T = TypeVar("T")
 
 
@@ -214,7 +216,7 @@ class Environment:
                 if error.code not in FULL:
                     raise _broken(error) from error
                 if not self._lives():
-                    raise StorageBroken(f"no room for a meta page of {self._data}: {error}") from error
+                    raise StorageBroken(f"{META_LOST}: {error}") from error
                 raise DiskFull(str(error)) from error
 
     def _lives(self) -> bool:
@@ -351,7 +353,8 @@ def _databases(env: lmdb.Environment, *, create: bool = True) -> Databases:
 def _broken(error: lmdb.Error) -> StorageBroken:
     if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
         return IntegrityError("lmdb", str(error))
-    return StorageBroken(str(error))
+    # Who reads may meet it before who wrote does.
+    return StorageBroken(f"{META_LOST}: {error}" if isinstance(error, lmdb.PanicError) else str(error))
 
 
 def _whole_pages(size: int) -> int:

@@ -121,8 +121,10 @@ def test_a_meta_page_that_finds_no_room_stops_the_node(tmp_path: Path) -> None:
     storage.commit(world.turn(world.notes(3)))
     turn = world.turn(world.notes(3))
     with data_file_is(storage, Path("/dev/full"), os.O_RDWR, having=os.O_DSYNC):
-        with pytest.raises(StorageBroken, match=r"no room for a meta page of .*data\.mdb: .*No space left on device"):
+        with pytest.raises(StorageBroken, match=r"a meta page could not be written: .*No space left on device"):
             storage.commit(turn)
+        with pytest.raises(StorageBroken, match=r"a meta page could not be written: .*MDB_PANIC"):
+            storage.block_at(1)
         with pytest.raises(StorageBroken, match="an earlier commit failed"):
             storage.commit(turn)
     storage.close()

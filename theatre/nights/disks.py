@@ -177,7 +177,7 @@ async def _fill(night: Night, town: Town, load: Load, member: int, dice: Random)
     town.say(f"unit {night.unit}: the disk of n{member} is full ({way})")
     town.asking = "says that its disk is full"
     if way == "pwrite":  # refused in the midst of a commit: what finds no room may be a meta page
-        troupe.damaged(member, "StorageBroken: no room for a meta page")
+        troupe.damaged(member, "StorageBroken: a meta page could not be written")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_submit_blobs, town, nursery.cancel_scope)
         with trio.move_on_after(STATE_S):
