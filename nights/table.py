@@ -86,7 +86,7 @@ def write(ledger: Ledger, commit: str, json: Path, page: Path) -> None:
     """Both files, whole or not at all."""
     stretches, findings = ledger.stretches(), ledger.findings()
     _replace(json, "\n".join(_json(stretches, findings)) + "\n")
-    _replace(page, "\n".join(_page(ledger, commit)) + "\n")
+    _replace(page, "\n".join(_page(ledger, stretches, findings, commit)) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -113,8 +113,7 @@ def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     yield from (line + ("," if number < len(lines) else "") for number, line in enumerate(lines, 1))
 
 
-def _page(ledger: Ledger, commit: str) -> Iterator[str]:
-    stretches, findings = ledger.stretches(), ledger.findings()
+def _page(ledger: Ledger, stretches: Sequence[Stretch], findings: Sequence[Found], commit: str) -> Iterator[str]:
     yield from (
         "# Nights",
         "",

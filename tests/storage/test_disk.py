@@ -93,6 +93,16 @@ def data_file_is(storage: Storage, path: Path, flags: int, having: int = 0) -> I
         os.close(stand_in)
 
 
+def goes_on(path: Path, world: World, turn: Turn) -> None:
+    """The next life finds the first turn, which was durable, and not the second, which it takes."""
+    storage = Storage.open(path, world.membership, 0, world.executor())
+    assert storage.recover().journal == {"position": b"1"}
+    storage.commit(turn)
+    assert storage.recover().journal == {"position": b"2"}
+    storage.check_state()
+    storage.close()
+
+
 @pytest.mark.covers("D04")
 def test_enospc_of_a_commit_leaves_the_turn_to_be_tried_again(tmp_path: Path) -> None:
     """Where a file system does not honour reservations and the write itself says ENOSPC, nothing is lost either."""
@@ -128,12 +138,7 @@ def test_a_meta_page_that_finds_no_room_stops_the_node(tmp_path: Path) -> None:
         with pytest.raises(StorageBroken, match="an earlier commit failed"):
             storage.commit(turn)
     storage.close()
-    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
-    assert storage.recover().journal == {"position": b"1"}
-    storage.commit(turn)
-    assert storage.recover().journal == {"position": b"2"}
-    storage.check_state()
-    storage.close()
+    goes_on(tmp_path, world, turn)
 
 
 @pytest.mark.covers("D05", "D15")
@@ -151,11 +156,7 @@ def test_a_disk_that_fails_stops_the_node(tmp_path: Path, stand_in: str) -> None
     with pytest.raises(StorageBroken, match="an earlier commit failed"):
         storage.commit(turn)
     storage.close()
-    storage = Storage.open(tmp_path, world.membership, 0, world.executor())
-    assert storage.recover().journal == {"position": b"1"}
-    storage.commit(turn)
-    storage.check_state()
-    storage.close()
+    goes_on(tmp_path, world, turn)
 
 
 @pytest.mark.covers("D12")

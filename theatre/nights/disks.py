@@ -91,20 +91,18 @@ async def _night(name: str, trouble: Trouble, night: Night, path: Path, units: S
 
 
 async def _until(town: Town, member: int, states: Sequence[str], within_s: float = STATE_S) -> str:
-    """The first of these states that the member says of itself. Raises Failed."""
+    """The first of these states that the member says of itself; "" where it has ended because its disk is damaged.
+    Raises Failed."""
     with trio.move_on_after(within_s):
         while True:
-            if state := await _is(town, member, states):
-                return state
+            town.troupe.check_alive()
+            if member in town.troupe.refused:
+                return ""
+            status = await town.status()
+            if member in status and status[member].state in states:
+                return status[member].state
             await trio.sleep(POLL_S)
     raise Failed(f"n{member} is not {' or '.join(states)} in {within_s:.0f} s\n{town.troupe.last_words()}")
-
-
-async def _is(town: Town, member: int, states: Sequence[str]) -> str:
-    """The state that the member says of itself, if it is one of these; else "". Raises Failed where somebody ended."""
-    town.troupe.check_alive()
-    status = await town.status()
-    return status[member].state if member in status and status[member].state in states else ""
 
 
 async def _next_life(town: Town, member: int) -> None:
@@ -180,19 +178,13 @@ async def _fill(night: Night, town: Town, load: Load, member: int, dice: Random)
         troupe.damaged(member, "StorageBroken: a meta page could not be written")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_submit_blobs, town, nursery.cancel_scope)
-        with trio.move_on_after(STATE_S):
-            while True:
-                if await _is(town, member, ["disk_full"]) or member in troupe.refused:
-                    break
-                await trio.sleep(POLL_S)
+        says_so = await _until(town, member, ["disk_full"])
         nursery.cancel_scope.cancel()
     night.count(f"full by {way}")
-    if member in troupe.refused:
+    if not says_so:
         night.count("ended by a meta page")
         await _next_life(town, member)
         return
-    if not await _is(town, member, ["disk_full"]):
-        raise Failed(f"n{member} does not say disk_full in {STATE_S:.0f} s\n{troupe.last_words()}")
     troupe.mended(member)
     town.asking = "reads at a full disk"
     try:
