@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.exam import answers as book
 from tests.exam.glances import GLANCE, Unplayable, glance, warm
-from tests.exam.hunting import LIMIT_S, Broken, hunt
+from tests.exam.hunting import LIMIT_S, Broken, compile_tests, hunt
 from tests.exam.planting import BadPatch, Patch, patches
 
 
@@ -89,6 +89,8 @@ def _play(chosen: list[Patch], limit_s: float, minutes: float | None, *, again: 
     """How many of the chosen fall short, those that have an answer included."""
     began, answers, bad = time.monotonic(), book.load(), 0
     todo = book.in_turn(chosen if again else book.unhunted(chosen, answers))
+    if todo:
+        compile_tests()
     if todo and (again or book.SOUND not in answers or not answers[book.SOUND].whole):
         print("the core as it is ...", file=sys.stderr, flush=True)
         reached: dict[str, float] = {}

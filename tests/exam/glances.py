@@ -21,7 +21,7 @@ GLANCE = "a glance"
 CPU_MAX_S = 60
 """A child that has used so much has seen nothing: it is ended."""
 
-QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tests.properties_last")
+QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tests.quick_first")
 
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", re.MULTILINE)
 

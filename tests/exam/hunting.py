@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.exam.planting import Patch, plant
+from tests.exam.planting import CHECKOUT, Patch, plant
 
 LIMIT_S = 600
 """A hunt that has found nothing by then is ended, and so is one that is played again."""
@@ -53,6 +53,23 @@ class Answer:
 
 class Broken(Exception):
     """The hunt said something that is none of its endings."""
+
+
+BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+PLAYED = ("tests/simulation", "tests/protocol", "tests/client", "tests/replica", "tests/apps")
+"""Where a hunt's tests are."""
+
+
+def compile_tests() -> None:
+    """Have the checkout's bytecode written, which comes along into each copy: a hunt begins as it does where tests have
+    been played before, and compiles what is changed."""
+    collected = [sys.executable, "-m", "pytest", "--collect-only", *PLAYED]
+    subprocess.run(collected, cwd=CHECKOUT, env=_environment(), stdout=subprocess.DEVNULL, check=True)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != BYTECODE}
 
 
 def hunt(patch: Patch | None, limit_s: float = LIMIT_S, reached: dict[str, float] | None = None) -> Answer:
@@ -106,7 +123,7 @@ def _run(copy: Path, arguments: list[str], limit_s: float) -> str:
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, **ours},
+        env={**_environment(), **ours},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

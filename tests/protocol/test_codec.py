@@ -246,6 +246,7 @@ MEMORY_FACTOR_MAX = 60
 frame of all (16 MiB, which only a member may send) is then under 1 GiB for a moment, before its shape is refused."""
 
 
+@pytest.mark.long
 @pytest.mark.covers("C16")
 @pytest.mark.parametrize(
     "element", [b"\xc0", b"\x91\xc0", b"\xcd\xff\xff", b"\xa1x", b"\xc4\x01x", b"\x91" * 100 + b"\xc0"]

@@ -19,6 +19,9 @@ from bftnode.replica.watch import GONE_OF_TIMEOUT, KEPT_OUT_TIMEOUTS, LATE_SHARE
 from tests.replica.conversation import TIMING, Conversation, Said, of_kind
 from tests.replica.test_view_changes import asked_for
 
+pytestmark = pytest.mark.long
+"""Minutes of a cluster's work each."""
+
 ROUND_MS = 20
 ALLOWED_MS = 5 + 10
 TIMEOUT_MS = TIMING.view_change_timeout_ms
