@@ -8,7 +8,6 @@ but a note with its reason.
 from collections.abc import Callable, Sequence
 from typing import TypeVar, assert_never
 
-from bftnode.protocol.blocks import genesis_block
 from bftnode.protocol.certificates import Certificate, Vote
 from bftnode.protocol.codec import Wire, decode
 from bftnode.protocol.cosigning import CheckpointSigner
@@ -19,7 +18,6 @@ from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Testimony, investigate
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.membership import Membership
-from bftnode.protocol.merkle import Frontier
 from bftnode.protocol.messages import (
     VOTES,
     Accusation,
@@ -452,8 +450,3 @@ def _journal(recovered: Recovered, name: str, kind: type[T]) -> T | None:
     """A journal record; what we wrote ourselves is well-formed, or storage would not have handed it out."""
     raw = recovered.journal.get(name)
     return None if raw is None else decode(raw, kind, BODY_BYTES_MAX)
-
-
-def fresh(members: Membership, clients: dict[bytes, ClientWindow]) -> Recovered:
-    """What a replica that was never started before wakes up with."""
-    return Recovered(genesis_block(members.chain_id), Frontier(), None, clients=clients)

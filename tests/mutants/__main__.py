@@ -85,11 +85,11 @@ def copy() -> None:
     (WORK / "setup.cfg").write_text(SETTINGS.format(tests="\n    ".join(TESTS)), encoding="utf-8")
 
 
-def play(minutes: float, names: list[str]) -> int:
+def play(minutes: float, names: list[str], children: int) -> int:
     """A slice. mutmut ends in order when it is interrupted; its exit code."""
     environment = {**os.environ, "PYTHONPATH": str(MUTANTS)}
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", "1", *names],
+        [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children), *names],
         cwd=WORK,
         env=environment,
         start_new_session=True,
@@ -130,6 +130,8 @@ def main() -> int:
         prog="./scripts/mutants", description=__doc__.splitlines()[0], epilog="example: ./scripts/mutants --minutes 20"
     )
     parser.add_argument("--minutes", type=float, default=20, metavar="M", help="end the slice after so long (20)")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--children", type=int, default=cores, metavar="N", help=f"mutants at a time ({cores})")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="mutants by mutmut's names")
     parser.add_argument("--again", action="store_true", help="also those that lived: tests may have come since")
     parser.add_argument("--count", action="store_true", help="play none: say how far it is")
@@ -143,7 +145,7 @@ def main() -> int:
     if not options.count:
         if options.again:
             print(f"{forget(MUTANTS)} lived and are played again")
-        code = play(options.minutes, options.only)
+        code = play(options.minutes, options.only, options.children)
         remember(MUTANTS)
         if code not in (0, -signal.SIGINT):
             print(f"error: mutmut ended with {code}; its message is above", file=sys.stderr)

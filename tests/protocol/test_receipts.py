@@ -85,6 +85,10 @@ def test_a_text_that_is_no_receipt_is_refused() -> None:
     ):
         with pytest.raises(Refused):
             parse_receipt(bad)
+    with pytest.raises(Refused, match="begins with"):
+        parse_receipt(b"x" * RECEIPT_BYTES_MAX)
+    with pytest.raises(Refused, match="at most"):
+        parse_receipt(b"x" * (RECEIPT_BYTES_MAX + 1))
 
 
 @pytest.mark.covers("A08")

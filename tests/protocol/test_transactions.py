@@ -75,3 +75,12 @@ def test_the_largest_nonce_is_an_integer_of_the_wire() -> None:
     key = seed(0, "client")
     body = TransactionBody(CHAIN, public_key_of(key), 2**63 - 1, 2**63 - 1, (b"\x01",))
     assert open_transaction(sign_transaction(body, signer(key)).raw, CHAIN).body == body
+
+
+def test_envelopes_are_equal_when_their_bytes_are() -> None:
+    """So they can be members of sets, and a signature that is another makes another one."""
+    one = transaction(1)
+    again = open_transaction(one.raw, CHAIN)
+    assert (again, hash(again), len({one, again})) == (one, hash(one), 1)
+    assert one != transaction(2)
+    assert one != one.raw

@@ -110,6 +110,10 @@ def test_a_quorum_makes_a_checkpoint_that_everybodys_tools_read() -> None:
     verified = check_checkpoint(keys.note(first), cluster_policy(talk.members.chain_id, members))
     assert verified.checkpoint == (keys.origin, block.header.log_size, block.header.log_root, ())
     assert set(verified.cosigned.values()) == {block.header.time_ms // SECOND}
+    assert (first.seq, first.log_size, first.log_root) == (1, block.header.log_size, block.header.log_root)
+    told = [note.fields for note in talk.notes if note.name == "checkpoint_cosigned"]
+    assert told == [{"height": 1, "log_size": block.header.log_size}], "with a quorum, and not again with all"
+    assert not talk.refusals(), "nor is a word refused that is valid, or said twice"
 
 
 def kept_after(talk: Conversation, member: int, block: Block) -> list[Cosigned]:
@@ -249,3 +253,93 @@ def test_memory_is_bounded() -> None:
     committed(talk, *[talk.wall_ms] * (OPEN_MAX + 3))
     assert talk.replica.cosigning is not None
     assert len(talk.replica.cosigning._open) == OPEN_MAX
+
+
+def test_a_first_word_wants_nothing_and_repetitions_come_at_their_pace() -> None:
+    """Each half second one, however often time is told."""
+    talk = talking()
+    committed(talk, talk.wall_ms)
+    (first,) = of_kind(talk.said, Kind.COSIGNATURE)
+    assert isinstance(first.body, Cosignature)
+    assert not first.body.wanting
+    for _ in range(4):
+        assert len(of_kind([*talk.tick(IDLE_MS), *talk.tick(), *talk.tick()], Kind.COSIGNATURE)) == 1
+
+
+def test_what_is_signed_is_waited_for_no_more() -> None:
+    """A deadline stands for a head that is not signed; for the genesis block, and one that is signed, there is none."""
+    talk = talking()
+    cosigning = talk.replica.cosigning
+    assert cosigning is not None
+    talk.tick(2 * IDLE_MS)
+    assert cosigning.deadline_ms() is None
+    blocks = committed(talk, talk.wall_ms)
+    assert cosigning.deadline_ms() is None, "signed as it was executed"
+    committed_after = talk.block(blocks, time_ms=blocks[0].header.time_ms)
+    talk.commit(committed_after)
+    assert cosigning.deadline_ms() == talk.now_ms + IDLE_MS
+    talk.tick(IDLE_MS)
+    assert cosigning.deadline_ms() is None
+
+
+def test_a_head_is_signed_again_half_a_second_after_a_restart() -> None:
+    """By then it is known whether anything follows; what does, in that second, is signed when nothing follows it."""
+    talk = talking()
+    blocks = committed(talk, talk.wall_ms)
+    talk.said.clear()
+    talk.restart()
+    assert not cosigned([*talk.said, *talk.tick(IDLE_MS - 1)])
+    assert 1 in cosigned(talk.tick(1))
+    talk.restart()
+    talk.said.clear()
+    talk.commit(talk.block(blocks, time_ms=blocks[0].header.time_ms))
+    assert talk.height == 2
+    assert not cosigned([*talk.said, *talk.tick(IDLE_MS - 1)])
+    assert 2 in cosigned(talk.tick(1))
+
+
+def test_who_asks_is_answered_twice_in_an_idle_time() -> None:
+    """From the first moment on."""
+    talk = talking()
+    (block,) = committed(talk, talk.wall_ms)
+    for member in (0, 2):
+        talk.hear(member, Kind.COSIGNATURE, word_of(talk, member, block))
+
+    def answers() -> int:
+        return len(of_kind(talk.hear(3, Kind.COSIGNATURE, word_of(talk, 3, block, wanting=True)), Kind.COSIGNATURE))
+
+    assert (talk.now_ms, answers(), answers()) == (0, 1, 0)
+    talk.tick(IDLE_MS // 2 - 1)
+    assert answers() == 0
+    talk.tick(1)
+    assert answers() == 1
+
+
+def test_as_many_early_words_wait_as_the_bound_says() -> None:
+    """The lowest of them is of the block that comes."""
+    talk = talking()
+    block = talk.block()
+    for member in (0, 2):
+        body = word_of(talk, member, block)
+        for absurd in range(EARLY_MAX - 1):
+            talk.hear(member, Kind.COSIGNATURE, Cosignature(0, 10**9 + absurd, *list_of(body)[2:]))
+        talk.hear(member, Kind.COSIGNATURE, body)
+    talk.commit(block)
+    assert [one.member for one in talk.disk.checkpoints[1].cosignatures] == [0, 1, 2]
+
+
+@pytest.mark.covers("X04")
+def test_of_another_log_of_the_same_size_nothing_is_signed() -> None:
+    """The log was cut back, and is now as large as it was at a lower height, so heights do not show it yet."""
+    talk = talking()
+    committed(talk, talk.wall_ms, talk.wall_ms + SECOND)
+    assert cosigned(talk.said) == [1, 2]
+    journal = dict(talk.disk.journal)
+    talk.disk.wipe()
+    talk.disk.journal = {RECORD: journal[RECORD], "boot": journal["boot"]}
+    talk.boots = [2] * 4
+    talk.said.clear()
+    talk.restart()
+    talk.commit(talk.block((), [talk.transaction(), talk.transaction()], time_ms=talk.wall_ms + 5 * SECOND))
+    assert talk.height == 1
+    assert not cosigned([*talk.said, *talk.tick(4 * IDLE_MS)])

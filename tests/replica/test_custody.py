@@ -2,6 +2,7 @@
 
 import pytest
 
+from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, open_block
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import encode, unpack
@@ -206,3 +207,30 @@ def test_custody_survives_a_crash_with_its_block() -> None:
     talk.restart()
     assert talk.replica.pool.known(transaction.raw) is not None
     assert of_kind(talk.tick(1500), Kind.VIEW_CHANGE)
+
+
+def test_what_is_held_is_known_by_its_id() -> None:
+    """Until it is executed."""
+    talk = Conversation()
+    transaction = talk.transaction()
+    assert not talk.replica.pool.holds(transaction.id)
+    talk.submit(transaction)
+    assert talk.replica.pool.holds(transaction.id)
+    talk.commit(talk.block((), [transaction]))
+    assert not talk.replica.pool.holds(transaction.id)
+
+
+def test_as_much_as_a_block_may_hold_is_verified_beforehand() -> None:
+    """So many envelopes, and so many bytes beside 16 for their number, on top of the head; not one more."""
+    most = 2 * limits.TRANSACTION_BYTES_MAX
+    talk = Conversation(me=2, parameters=Parameters(block_transactions_max=2, block_bytes_max=most))
+
+    def carried(payload: bytes) -> int:
+        body = PrePrepare(0, 0, talk.block().header_raw)
+        return len(talk.replica.carried(0, encode_frame(talk.seal(0, Kind.PRE_PREPARE, body, payload))))
+
+    assert [carried(encode((b"x",) * count)) for count in (1, 2, 3)] == [1, 2, 0]
+    beside = len(encode((bytes(most),))) - most
+    sizes = [most + 16 - beside + more for more in (-1, 0, 1)]
+    assert [len(encode((bytes(size),))) - most for size in sizes] == [15, 16, 17]
+    assert [carried(encode((bytes(size),))) for size in sizes] == [1, 1, 0]

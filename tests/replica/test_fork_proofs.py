@@ -6,6 +6,8 @@ from msgspec.structs import replace
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import decode
+from bftnode.protocol.ed25519 import verify
+from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Checkpoint, ForkProof, Kind
 from bftnode.replica.effects import Persist
@@ -86,6 +88,8 @@ def test_who_hears_a_proof_stops_and_passes_it_on(lower: int, higher: int, whose
     assert proved(hears) == proof
     assert [item.behind for item in effects if isinstance(item, Persist) and item.name == FORK_PROOF] == [False]
     assert {item.culprit for item in hears.accused} == set(LIARS)
+    for item in hears.accused:
+        assert check_accusation(item.accusation, hears.members, verify) == (item.culprit, item.proved)
     hears.said.clear()
     hears.introduce()
     hears.open_view(3)
@@ -157,10 +161,11 @@ def test_a_false_proof_stops_nobody_and_its_sender_is_not_heard_again_soon() -> 
             continue  # refused at the door
         for _ in range(3):
             talk.hear(3, Kind.FORK, claim)
+        talk.tick(FALSE_PROOF_INTERVALS * TIMING.status_interval_ms - 1)
         talk.hear(3, Kind.FORK, proof)
         assert talk.refusals() == [reason]
         assert not talk.replica.position.halted
-        talk.tick(FALSE_PROOF_INTERVALS * TIMING.status_interval_ms)
+        talk.tick(1)
         talk.hear(3, Kind.FORK, claim)
         assert talk.refusals() == [reason] * 2
         talk.hear(2, Kind.FORK, proof)
@@ -209,9 +214,10 @@ def test_halves_are_not_looked_at_all_the_time() -> None:
     lower, higher = (ForkProof(0, (item,), ()) for item in proof.certificates)
     hears = Conversation(10, me=9)
     hears.hear(1, Kind.FORK, lower)
+    hears.tick(NO_NEWS_INTERVALS * TIMING.status_interval_ms - 1)
     hears.hear(1, Kind.FORK, higher)
     assert hears.replica.agreement.decided == lower.certificates[0]
-    hears.tick(NO_NEWS_INTERVALS * TIMING.status_interval_ms)
+    hears.tick(1)
     hears.hear(1, Kind.FORK, higher)
     assert hears.replica.agreement.decided == higher.certificates[0]
 
@@ -226,8 +232,12 @@ def test_a_fork_that_only_checkpoints_show_is_shown_to_the_others(restarted: boo
     for sender in (0, 1, 2):
         talk.hear(sender, Kind.CHECKPOINT, Checkpoint(0, 2, b"b" * 32, 2, b"r" * 32, b"d" * 32))
     assert "state diverged" in talk.replica.position.halted
-    assert [note.name for note in talk.notes if note.name == "fork_detected"] == ["fork_detected"]
+    (note,) = [note for note in talk.notes if note.name == "fork_detected"]
+    assert (note.fields.keys(), note.fields["height"]) == ({"why", "height"}, 2)
+    assert "another block than the one that is committed here" in str(note.fields["why"])
     assert statement(talk) == ForkProof(0, (talk.replica.agreement.committed_by[2],), ())
+    talk.replica.forks.parted()
+    assert not of_kind(talk.tick(), Kind.FORK), "told once"
     if restarted:
         talk.restart()
         assert talk.replica.position.halted

@@ -165,6 +165,23 @@ def test_a_certificate_with_a_forgotten_vote_is_proof() -> None:
     assert talk.height == 1
     assert talk.replica.position.quarantine == Quarantine.WAITING
     assert quarantine_of(talk) == QuarantineRecord(Quarantine.WAITING, 0, 0)
+    talk.replica.nonces.on_own_vote(2)
+    assert [note.fields for note in talk.notes if note.name == "quarantined"] == [{"boot": 1, "height": 1}], "once"
+
+
+@pytest.mark.covers("D07", "O02")
+def test_what_it_may_have_said_before_its_probation_proves_nothing_afterwards() -> None:
+    """Up to the barrier its forgotten votes were reckoned with; above it there must be none."""
+    talk = Conversation(me=2)
+    blocks = talk.chain(3)
+    for block in blocks:
+        talk.commit(block)
+    talk.disk.journal["quarantine"] = encode(QuarantineRecord(Quarantine.NONE, 2, 0))
+    talk.restart()
+    talk.replica.nonces.on_own_vote(2)
+    assert talk.replica.position.quarantine == Quarantine.NONE
+    talk.replica.nonces.on_own_vote(3)
+    assert talk.replica.position.quarantine == Quarantine.WAITING
 
 
 @pytest.mark.covers("D07", "O02", "D01")
@@ -193,6 +210,7 @@ def test_a_life_that_has_forgotten_begins_another_boot(reports: dict[int, Seen],
     for member, seen in reports.items():
         talk.status(member, seen=seen)
     assert quarantine_of(talk) == QuarantineRecord(Quarantine.WAITING, 0, 0)
+    assert [note.fields for note in talk.notes if note.name == "quarantined"] == [{"boot": boot}]
     talk.tick(500)
     assert {item.frame.boot for item in talk.said} == {1, boot}
     assert min(item.frame.counter for item in talk.said if item.frame.boot == boot) == 1
@@ -244,6 +262,23 @@ def test_probation_ends_above_everything_that_may_have_been_said() -> None:
     assert talk.replica.position.quarantine == Quarantine.NONE
     following = talk.block(blocks)
     assert voted(talk.propose(following), PREPARE) == [(0, barrier + 2, following.hash)]
+
+
+@pytest.mark.covers("D07", "D08", "V10")
+def test_after_its_probation_it_asks_for_the_view_that_it_had_asked_for() -> None:
+    """For the one above it, as it may not vote below: f+1 others remember that it asked for view 5."""
+    talk = Conversation(me=2, parameters=Parameters(window=2, checkpoint_interval=1000))
+    talk.disk.journal["quarantine"] = encode(QuarantineRecord(Quarantine.ALLOWED, 0, 0))
+    talk.restart(introduced=False)
+    for _ in range(6):
+        for member in talk.others():
+            talk.status(member, committed=1, tip=1, seen=Seen(0, 0, 5))
+        talk.tick(500)
+    for block in talk.chain(1 + 4 * 2 + 1):
+        assert talk.replica.position.quarantine == Quarantine.PROBATION
+        talk.commit(block)
+    assert talk.replica.position.quarantine == Quarantine.NONE
+    assert talk.view == (6, False)
 
 
 @pytest.mark.covers("D07", "D08", "V10")

@@ -2,10 +2,12 @@
 
 import pytest
 
-from bftnode.protocol.certificates import COMMIT, PREPARE, Vote
-from bftnode.protocol.envelope import Frame
+from bftnode.protocol.certificates import COMMIT, PREPARE, Vote, VoteSignature
+from bftnode.protocol.codec import encode
+from bftnode.protocol.envelope import Frame, signing_bytes
 from bftnode.protocol.messages import Kind
-from tests.replica.conversation import Conversation, of_kind, voted
+from bftnode.replica.votes import BALLOTS_MAX, VoteBook
+from tests.replica.conversation import CHAIN, Conversation, of_kind, voted
 
 
 @pytest.mark.covers("P1", "P3")
@@ -204,3 +206,32 @@ def test_company_is_waited_for_with_one_block_in_flight_only() -> None:
     assert (talk.height, talk.replica.votes_wanted()) == (2, talk.quorum)
     talk.propose(blocks[2])
     assert talk.replica.votes_wanted() == talk.quorum - 1
+
+
+@pytest.mark.covers("N13", "R14")
+def test_what_gave_way_is_verified_again_when_it_comes_again() -> None:
+    """A vote was valid, was pushed out by its sender's later ones, and comes again with a signature that is not: what
+    was known of the first says nothing of the second."""
+    talk = Conversation()
+    book = VoteBook(talk.members, talk.keyring.verify)
+    block = talk.block()
+
+    def vote(sender: int, view: int, *, valid: bool = True) -> None:
+        body = Vote(0, view, block.seq, block.hash)
+        signature = talk.keyring.member_signer(sender)(signing_bytes(CHAIN, COMMIT, sender, 1, 1, encode(body)))
+        book.add(COMMIT, body, VoteSignature(sender, 1, 1, signature if valid else bytes(64)))
+
+    for sender in (0, 2, 3):
+        vote(sender, 0, valid=sender != 3)
+    assert book.quorum(COMMIT, 0, block.seq, block.hash) is None, "two are verified"
+    for view in range(1, BALLOTS_MAX + 1):
+        vote(0, view, valid=view > 1)
+    assert book.seen(COMMIT, 0, block.seq, block.hash) == (2,)
+    for sender in (2, 3):
+        vote(sender, 1)
+    assert book.quorum(COMMIT, 1, block.seq, block.hash) is None, "which leaves room for a vote of a lower view"
+    vote(0, 0, valid=False)
+    vote(3, 0)
+    assert book.seen(COMMIT, 0, block.seq, block.hash) == (0, 2, 3)
+    assert book.quorum(COMMIT, 0, block.seq, block.hash) is None
+    assert book.invalid == 3

@@ -367,6 +367,18 @@ def test_a_primary_whose_link_ended_is_gone_after_a_moment_and_its_timer_is_not_
     assert talk.replica.watch.passes_by(0)
 
 
+@pytest.mark.covers("N19", "T04")
+def test_a_connection_that_was_gone_before_a_sleep_is_waited_for_anew() -> None:
+    """It may have been made again meanwhile by whoever was awake."""
+    talk = Cluster()
+    talk.submit(talk.transaction())
+    talk.step(Unlinked(0))
+    talk.now_ms += 1000 * TIMEOUT_MS
+    assert not of_kind(talk.step(Linked(3)), Kind.SLOW)
+    assert not of_kind(talk.tick(GRACE_MS - 1), Kind.SLOW)
+    assert of_kind(talk.tick(1), Kind.SLOW)
+
+
 @pytest.mark.covers("N19", "W11")
 def test_a_link_that_is_made_again_is_nobodys_fault() -> None:
     """Neither at once, nor after a complaint, which ends with it."""

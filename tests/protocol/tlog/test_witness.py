@@ -12,6 +12,7 @@ from bftnode.protocol.tlog.notes import ED25519, Note, VerifierKey, sign_text, w
 from bftnode.protocol.tlog.witness import (
     NOTHING,
     PATH_MAX,
+    REQUEST_BYTES_MAX,
     AddCheckpoint,
     Denied,
     Latest,
@@ -115,6 +116,16 @@ def test_what_is_no_request_is_refused(raw: bytes) -> None:
     """One spelling, and bounds."""
     with pytest.raises(Refused):
         parse_add_checkpoint(raw)
+
+
+def test_the_bounds_of_a_request_are_within_it() -> None:
+    """As many lines, and as many bytes, as are allowed; no more."""
+    path = (bytes(32),) * PATH_MAX
+    assert parse_add_checkpoint(write_add_checkpoint(AddCheckpoint(3, path, note(3)))).path == path
+    most = b"old 3\n\n".ljust(REQUEST_BYTES_MAX, b"x")
+    assert parse_add_checkpoint(most).note == most[len(b"old 3\n\n") :]
+    with pytest.raises(Refused, match="at most"):
+        parse_add_checkpoint(most + b"x")
 
 
 @pytest.mark.covers("C17")

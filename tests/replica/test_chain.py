@@ -1,0 +1,28 @@
+"""The tree above the log: what gives way when it is full."""
+
+import pytest
+
+from bftnode.protocol.blocks import Block, genesis_block
+from bftnode.protocol.merkle import Frontier
+from bftnode.replica.chain import BLOCKS_MAX, Chain, Entry
+from tests.replica.conversation import CHAIN, Conversation
+
+
+@pytest.mark.covers("P20")
+def test_when_it_is_full_the_lowest_view_gives_way_from_above_but_for_what_is_needed() -> None:
+    """A certificate's block is needed, and so is all below it; of the others the oldest view's highest goes first."""
+    talk = Conversation()
+    chain = Chain(genesis_block(CHAIN), Frontier())
+    needed: list[Block] = []
+    for _ in range(3):
+        needed.append(talk.block(needed, view=0))
+    low = [talk.block(needed[:1], view=1), talk.block(needed[:2], view=1)]
+    other = [*needed, *low, *(talk.block(view=2) for _ in range(BLOCKS_MAX - 5))]
+    for block in other:
+        assert chain.add(Entry(block, ())) is None
+    protected = [needed[2].hash, bytes(32)]
+    assert chain.add(Entry(talk.block(view=3), ()), protected) == low[1].hash
+    assert chain.add(Entry(talk.block(view=3), ()), protected) == low[0].hash
+    assert chain.add(Entry(talk.block(view=3), ()), protected) in {block.hash for block in other[5:]}
+    assert chain.add(Entry(talk.block(view=3), ()), ()) == needed[2].hash
+    assert len(chain) == BLOCKS_MAX
