@@ -238,6 +238,7 @@ class Guest(Toy):
         raise Failed("no such program")
 
 
+@pytest.mark.long
 def test_a_guest_that_fails_takes_nothing_from_the_others(tmp_path: Path) -> None:
     """Its turn is left out, and said to be; who is no guest ends the comparison."""
     told: list[str] = []

@@ -60,6 +60,7 @@ def test_a_verdict_says_what_is_proved() -> None:
     assert quick.signers == {f"member {number}": make.BLOCK.header.time_ms // 1000 for number in range(3)}
 
 
+@pytest.mark.long
 @pytest.mark.covers("A08", "X07")
 @pytest.mark.parametrize("which", [0, 1])
 def test_no_receipt_with_a_changed_byte_is_accepted(which: int) -> None:

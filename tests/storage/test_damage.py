@@ -71,6 +71,7 @@ def flip(data: Path, whole: bytes, position: int) -> None:
         file.write(bytes((whole[position // 8] ^ 1 << position % 8,)))
 
 
+@pytest.mark.long
 @pytest.mark.covers("D06")
 def test_a_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
     """After any single flip, opening or reading names the damage, or every answer is the true one."""

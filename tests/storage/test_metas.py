@@ -39,6 +39,7 @@ def journal_of(path: Path, world: World) -> dict[str, bytes]:
         crash(storage)
 
 
+@pytest.mark.long
 @pytest.mark.covers("D03", "D06", "P13")
 @pytest.mark.parametrize("page", [0, 1])
 def test_no_flipped_bit_of_a_meta_page_forgets_a_promise(tmp_path: Path, page: int) -> None:
