@@ -193,3 +193,46 @@ def test_a_reason_that_is_not_known_is_named_so() -> None:
     """A later version may have more of them; its text is not taken over."""
     assert cm.reason_of("busy") is Reason.BUSY
     assert cm.reason_of("\x1b[31m") is Reason.UNEXPECTED
+
+
+@pytest.mark.parametrize("count", [15, 16, 17, 65535, 65536, 65537])
+def test_an_array_is_spelt_in_one_way_at_the_bounds_of_its_headers(count: int) -> None:
+    """Small ones close no frame early: each answer is one byte."""
+    (packed,) = cm.pack_answers([b"\x05"] * count)
+    assert packed == encode((5,) * count)
+
+
+def test_a_frame_is_closed_when_it_is_full() -> None:
+    """By the answer that fills it; the next one begins at nothing, and after the last there is none."""
+    size = cm.ANSWERS_BYTES_TARGET // 2 - 5
+    half = b"\xc6" + size.to_bytes(4, "big") + bytes(size)
+    assert len(half) * 2 == cm.ANSWERS_BYTES_TARGET
+    frames = cm.pack_answers([half] * 4)
+    assert frames == [b"\x92" + half * 2] * 2
+    assert cm.pack_answers([half] * 3) == [b"\x92" + half * 2, b"\x91" + half]
+
+
+def test_a_kind_that_nobody_has_is_told_from_bytes_that_are_no_message() -> None:
+    """The tag is a small integer in an array, and all of the message may be that."""
+    for raw, reason in (
+        (b"\x91\x7f", Reason.CODEC_UNKNOWN_KIND),
+        (b"\x91\x80", Reason.CODEC_TYPE),
+        (b"\x91\x81", Reason.CODEC_TYPE),
+        (b"\x91", Reason.CODEC_MALFORMED),
+    ):
+        with pytest.raises(Refused) as caught:
+            cm.open_request(raw)
+        assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, 70_000])
+def test_the_signed_part_of_an_envelope_is_found_whatever_its_size(size: int) -> None:
+    """Each spelling of a length; and where the length is another one, it is no envelope."""
+    raw = encode((bytes(size), b"s" * 64))
+    assert cm.envelope_id(raw) == cm.transaction_id(bytes(size))
+    for at in range(2, 2 + (1 if size < 256 else 2 if size < 65536 else 4)):
+        other = raw[:at] + bytes((raw[at] ^ 1,)) + raw[at + 1 :]
+        assert cm.envelope_id(other) not in {
+            cm.transaction_id(bytes(more)) for more in range(size - 1, size + 2) if more >= 0
+        }
+        assert cm.envelope_id(other) != cm.envelope_id(raw)

@@ -82,5 +82,6 @@ def test_envelopes_are_equal_when_their_bytes_are() -> None:
     one = transaction(1)
     again = open_transaction(one.raw, CHAIN)
     assert (again, hash(again), len({one, again})) == (one, hash(one), 1)
+    assert hash(one) != hash(transaction(2))
     assert one != transaction(2)
     assert one != one.raw

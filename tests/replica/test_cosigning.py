@@ -99,6 +99,8 @@ def test_a_quorum_makes_a_checkpoint_that_everybodys_tools_read() -> None:
     (first,) = kept_after(talk, 2, block)
     assert [one.member for one in first.cosignatures] == [0, 1, 2]
     assert not kept_after(talk, 2, block), "a second word of one member is nothing new"
+    told = [note.fields for note in talk.notes if note.name == "checkpoint_cosigned"]
+    assert told == [{"height": 1, "log_size": block.header.log_size}]
     (last,) = kept_after(talk, 3, block)
     assert [one.member for one in last.cosignatures] == [0, 1, 2, 3]
     assert talk.disk.checkpoints == {1: last}
@@ -111,8 +113,7 @@ def test_a_quorum_makes_a_checkpoint_that_everybodys_tools_read() -> None:
     assert verified.checkpoint == (keys.origin, block.header.log_size, block.header.log_root, ())
     assert set(verified.cosigned.values()) == {block.header.time_ms // SECOND}
     assert (first.seq, first.log_size, first.log_root) == (1, block.header.log_size, block.header.log_root)
-    told = [note.fields for note in talk.notes if note.name == "checkpoint_cosigned"]
-    assert told == [{"height": 1, "log_size": block.header.log_size}], "with a quorum, and not again with all"
+    assert len([note for note in talk.notes if note.name == "checkpoint_cosigned"]) == 1, "not again with all"
     assert not talk.refusals(), "nor is a word refused that is valid, or said twice"
 
 
@@ -271,6 +272,7 @@ def test_what_is_signed_is_waited_for_no_more() -> None:
     talk = talking()
     cosigning = talk.replica.cosigning
     assert cosigning is not None
+    assert cosigning.deadline_ms() is None
     talk.tick(2 * IDLE_MS)
     assert cosigning.deadline_ms() is None
     blocks = committed(talk, talk.wall_ms)

@@ -8,6 +8,7 @@ from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.tlog import cosignatures
 from bftnode.protocol.tlog.checkpoints import (
+    EXTENSIONS_MAX,
     Checkpoint,
     cosigner_name,
     origin_of,
@@ -15,7 +16,8 @@ from bftnode.protocol.tlog.checkpoints import (
     parse_signed_checkpoint,
 )
 from bftnode.protocol.tlog.cosignatures import ML_DSA_44, cosign, cosigned_message, verify_cosignature
-from bftnode.protocol.tlog.notes import VerifierKey
+from bftnode.protocol.tlog.encoding import NUMBER_MAX
+from bftnode.protocol.tlog.notes import NAME_BYTES_MAX, VerifierKey
 from tests.protocol.cluster import CHAIN, seed
 from tests.protocol.tlog.cosigners import WHEN, Cosigners
 
@@ -98,6 +100,7 @@ def test_a_cosignature_is_for_one_tree_time_and_key(key: VerifierKey) -> None:
     """Any other size, root, origin, time, name, type or bit, and it proves nothing."""
     line = cosign(TREE, key, WHEN, SIGNERS[key.kind])
     assert verify_cosignature(TREE, line, key) == WHEN
+    assert verify_cosignature(TREE, cosign(TREE, key, NUMBER_MAX, SIGNERS[key.kind]), key) == NUMBER_MAX
     later = line._replace(value=(WHEN + 1).to_bytes(8, "big") + line.value[8:])
     flipped = line._replace(value=line.value[:-1] + bytes((line.value[-1] ^ 1,)))
     beyond = line._replace(value=b"\xff" + line.value[1:])
@@ -140,3 +143,12 @@ def test_an_origin_follows_from_the_chain_id() -> None:
     assert origin_of(CHAIN) == f"bftnode/{CHAIN.hex()[:32]}"
     assert cosigner_name(CHAIN, "org-a") == f"{origin_of(CHAIN)}/org-a"
     assert Cosigners().log_key(0).name == origin_of(CHAIN)
+
+
+def test_the_bounds_of_a_checkpoint_are_within_it() -> None:
+    """As many lines of others', and as long a name, as are allowed."""
+    most = Checkpoint("n" * NAME_BYTES_MAX, 7, bytes(32), ("x",) * EXTENSIONS_MAX)
+    assert parse_checkpoint(most.text()) == most
+    for more in (most._replace(extensions=(*most.extensions, "x")), most._replace(origin=most.origin + "n")):
+        with pytest.raises(Refused):
+            parse_checkpoint(more.text())

@@ -10,6 +10,7 @@ from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.tlog.notes import (
     ED25519,
+    NOTE_BYTES_MAX,
     SIGNATURES_MAX,
     Note,
     NoteSignature,
@@ -159,3 +160,13 @@ def test_a_key_has_an_id_for_each_type() -> None:
     ids = {KEY._replace(kind=kind).key_id for kind in range(256)}
     assert len(ids) == 256
     assert parse_note(write_note(Note("x\n", (NoteSignature("n", b"1234", b"5"),)))).signatures[0].value == b"5"
+
+
+def test_the_bounds_of_a_note_are_within_it() -> None:
+    """As many signatures, and as many bytes, as are allowed."""
+    assert len(parse_note(("a\n\n" + LINE * SIGNATURES_MAX).encode()).signatures) == SIGNATURES_MAX
+    end = f"\n\n{LINE}".encode()
+    most = b"a" * (NOTE_BYTES_MAX - len(end)) + end
+    assert len(parse_note(most).text) == NOTE_BYTES_MAX - len(end) + 1
+    with pytest.raises(Refused):
+        parse_note(b"a" + most)
