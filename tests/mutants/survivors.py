@@ -93,7 +93,7 @@ class _Silent(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if _called(node) in {"Refused", "Denied", "from_decimal", "from_base64"}:
+        if _called(node) in {"Refused", "Denied", "from_decimal", "from_base64", "_unproved"}:
             node.args, node.keywords = node.args[:1], []
         if _called(node) in {"RuntimeError", "Unreadable", "malformed"}:
             node.args = []

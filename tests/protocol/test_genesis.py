@@ -46,6 +46,8 @@ def test_what_is_written_is_read() -> None:
 def test_a_members_public_part_is_written_and_read() -> None:
     """What one organisation hands to the others."""
     assert parse_member(write_member(member(3))) == member(3)
+    with pytest.raises(Refused):
+        parse_member(write_member(member(3)) + 'ml_dsa_key = "null"\n')  # a text is no absence
 
 
 def test_the_order_of_assembly_does_not_matter() -> None:
