@@ -10,7 +10,7 @@ class Exam:
     """Each patch in a copy of its own; what falls short is a finding."""
 
     name = "exam"
-    story = "a patch: a one-line bug that ./scripts/hunt has to find, or a change that is none and must not alarm"
+    story = "a patch: a bug that ./scripts/hunt has to find, or what is none (docs/exam.md: what was asked by itself)"
     chunk = 1
     alone = True  # a hunt is two processes, and it is about time
     sources = ("simulations/**/*.py", "simulations/**/*.toml", "tests/**/*.py", "tests/exam/*.toml", "scripts/hunt")
