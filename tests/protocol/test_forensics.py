@@ -265,3 +265,29 @@ def test_one_party_alone_may_hold_the_contradiction() -> None:
     """A node that halted on a fork has both certificates."""
     both = holds(ROOT, X, certificates=(certified(X, 4, LEFT), certified(Y, 4, RIGHT)))
     assert named(findings(both, NOTHING)) == SHARED
+
+
+@pytest.mark.covers("X07")
+def test_new_views_of_two_views_or_of_another_epoch_name_nobody() -> None:
+    """A primary opens each of its views once; another epoch has other members; and a frame of no member is none."""
+    left = holds(certificates=(), new_views=(new_view(1, dict.fromkeys(LEFT, None)),))
+    again = new_view(1 + N, dict.fromkeys(LEFT, None))
+    assert not named(findings(left, holds(certificates=(), new_views=(again,))))
+    epoch = [encode_frame(CLUSTER.frame(Kind.NEW_VIEW, 1, encode(NewView(1, 1, changes)))) for changes in ((), (b"x",))]
+    strange = encode_frame(
+        msgspec.structs.replace(CLUSTER.frame(Kind.NEW_VIEW, 1, encode(NewView(0, 1, ()))), sender=N)
+    )
+    found = findings(
+        holds(certificates=(), new_views=(epoch[0], strange)), holds(certificates=(), new_views=(epoch[1],))
+    )
+    assert not named(found)
+
+
+@pytest.mark.covers("X03")
+def test_two_view_changes_of_one_member_are_named_beside_who_used_both() -> None:
+    """It reports a certificate to some and none to others."""
+    base = certified(ROOT, 0, LEFT)
+    left = new_view(3, dict.fromkeys(LEFT, base))
+    right = new_view(3, {**dict.fromkeys(LEFT, base), 4: None})
+    found = findings(holds(certificates=(), new_views=(left,)), holds(certificates=(), new_views=(right,)))
+    assert named(found) == [3, 4]

@@ -3,10 +3,11 @@
 import pytest
 
 from bftnode.protocol import limits
-from bftnode.protocol.blocks import Block
+from bftnode.protocol.blocks import Block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run
+from bftnode.replica.events import BlockRead
 from bftnode.replica.sync import RUNS_SERVED_MAX
 from tests.replica.conversation import Conversation, Said, of_kind, voted
 
@@ -397,3 +398,12 @@ def test_who_has_stopped_for_good_fetches_nothing() -> None:
         for member in (0, 2):
             talk.run(member, blocks[1:], certificate)
     assert talk.refusals().count(Reason.UNREQUESTED) >= 37  # but for what was asked for before
+
+
+def test_a_block_that_was_looked_up_is_sent_and_one_that_is_not_there_is_not() -> None:
+    """What the disk says is passed on to whoever asked."""
+    talk = Conversation()
+    block = talk.block()
+    assert not talk.step(BlockRead(2, None))
+    (said,) = talk.step(BlockRead(2, pack_block(block)))
+    assert (said.to, said.body, said.frame.payload) == (2, BlockAnswer(0, block.header_raw), block.payload)

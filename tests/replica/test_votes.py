@@ -4,8 +4,9 @@ import pytest
 
 from bftnode.protocol.certificates import COMMIT, PREPARE, Vote, VoteSignature
 from bftnode.protocol.codec import encode
-from bftnode.protocol.envelope import Frame, signing_bytes
-from bftnode.protocol.messages import Kind
+from bftnode.protocol.envelope import Frame, encode_frame, signing_bytes
+from bftnode.protocol.evidence import check_accusation
+from bftnode.protocol.messages import Accusation, Kind
 from bftnode.replica.votes import BALLOTS_MAX, VoteBook
 from tests.replica.conversation import CHAIN, Conversation, of_kind, voted
 
@@ -235,3 +236,22 @@ def test_what_gave_way_is_verified_again_when_it_comes_again() -> None:
     assert book.seen(COMMIT, 0, block.seq, block.hash) == (0, 2, 3)
     assert book.quorum(COMMIT, 0, block.seq, block.hash) is None
     assert book.invalid == 3
+
+
+@pytest.mark.covers("N11", "O12")
+def test_each_thing_that_is_proved_of_a_member_is_kept_once() -> None:
+    """Whoever tells it; what else is proved of it later is kept too, each under what it proves."""
+    talk = Conversation()
+
+    def accusation(seq: int) -> Accusation:
+        frames = [talk.seal(3, Kind.PREPARE, Vote(0, 0, seq, bytes((mark,)) * 32)) for mark in (1, 2)]
+        return Accusation(0, encode_frame(frames[0]), encode_frame(frames[1]), ())
+
+    first, second = accusation(1), accusation(2)
+    for sender, told in ((0, first), (2, first), (0, second)):
+        talk.hear(sender, Kind.EVIDENCE, told)
+    proved = [check_accusation(told, talk.members, talk.keyring.verify) for told in (first, second)]
+    assert [(item.culprit, item.proved) for item in talk.accused] == proved
+    assert len({what for _, what in proved}) == 2
+    assert encode(first) in talk.disk.journal.values()
+    assert encode(second) in talk.disk.journal.values()

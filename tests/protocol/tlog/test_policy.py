@@ -56,6 +56,15 @@ def unproved(raw: bytes, policy: Policy) -> str:
     return refusal.value.detail
 
 
+def test_a_clusters_policy_has_its_members_keys_of_consensus_in_their_order() -> None:
+    """Which quick receipts are checked with; they are written into the file and read again."""
+    consensus = CLUSTER.policy.consensus
+    assert consensus is not None
+    assert consensus.chain_id == CHAIN
+    assert consensus.public_keys == tuple(keys.consensus for keys in CLUSTER.keys)
+    assert parse_policy(TEXT.encode()).consensus == consensus
+
+
 def test_the_documents_example() -> None:
     """Two levels of groups: exactly the sets with two of X and one of Y reach it."""
     policy = parse_policy(EXAMPLE.encode())
