@@ -1,8 +1,12 @@
 """A replica that did nothing for long: its machine was suspended, or its disk kept it waiting."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.replica.conversation import Conversation
+from bftnode.protocol.messages import Kind
+from tests.replica import conversation
+from tests.replica.conversation import TIMING, Conversation, of_kind
 from tests.replica.test_view_changes import asked_for
 
 ASLEEP_MS = 3_600_000
@@ -52,3 +56,37 @@ def test_who_waits_for_a_view_gives_its_primary_what_was_left_of_its_time(begun_
     assert talk.view == (1, False)
     talk.tick(1)
     assert talk.view == (2, False)
+
+
+@pytest.mark.covers("T04", "D13")
+@BEGUN
+def test_what_waits_is_told_to_the_others_after_what_was_left_of_its_time(
+    begun_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a timeout after it came, of the time in which anybody could have done something about it."""
+    monkeypatch.setattr(conversation, "TIMING", replace(TIMING, view_change_timeout_ms=4000))
+    talk = Conversation()
+    talk.tick(begun_ms)
+    talk.submit(talk.transaction())
+    talk.tick(100)
+    sleep(talk)
+    assert not of_kind(talk.tick(2000 - 100 - COUNTED_MS - 1), Kind.RELAY)
+    assert of_kind(talk.tick(1), Kind.RELAY)
+
+
+@pytest.mark.covers("T04", "D13")
+@BEGUN
+def test_a_view_that_was_just_opened_has_what_was_left_of_its_time(begun_ms: int) -> None:
+    """Its timer runs from its NEW-VIEW: what waits came before."""
+    talk = Conversation(me=3)
+    talk.tick(begun_ms)
+    talk.submit(talk.transaction())
+    talk.tick(300)
+    talk.open_view(1)
+    assert talk.view == (1, True)
+    talk.tick(400)
+    sleep(talk)
+    timeout_ms = talk.replica.view_changes.timeout_ms
+    assert not asked_for(talk.tick(timeout_ms - 400 - COUNTED_MS - 1))
+    assert talk.view == (1, True)
+    assert [view for view, _ in asked_for(talk.tick(1))] == [2]
