@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bftnode import verify_bundle
-from bftnode.client.nonces import FileNonces
+from bftnode.client.nonces import BLOCK, FileNonces
 from bftnode.node.config import default_toml, load_config
 from bftnode.node.identity import load_seed
 from bftnode.node.policies import logs_to_witness, witnesses_to_ask
@@ -215,7 +215,9 @@ def _nonces(path: Path) -> bool:
     again = attempt(Refused, FileNonces, path)
     holds(again is not None, "what was written is read", "it is not")
     if again is not None:
-        holds((attempt(Refused, again.take) or 0) > second, "no nonce is taken twice", "after a restart")
+        third = attempt(Refused, again.take)
+        holds(third is None or third > second, "no nonce is taken twice", "after a restart")
+        holds(third is not None or second > NONCE_MAX - BLOCK, "what was written is used", "it is not")
         again.close()
     return True
 
