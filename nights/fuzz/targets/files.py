@@ -217,7 +217,7 @@ def _nonces(path: Path) -> bool:
     if again is not None:
         third = attempt(Refused, again.take)
         holds(third is None or third > second, "no nonce is taken twice", "after a restart")
-        holds(third is not None or second > NONCE_MAX - BLOCK, "what was written is used", "it is not")
+        holds(third is not None or second >= NONCE_MAX - BLOCK, "what was written is used", "it is not")
         again.close()
     return True
 
