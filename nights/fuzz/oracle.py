@@ -3,11 +3,14 @@
 A target reads the input and returns whether it was taken; it raises `Broken` where a property of its own does not hold.
 """
 
+import os
 import resource
+import sysconfig
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import ParamSpec, TypeVar
 
@@ -26,6 +29,9 @@ TRACED_BYTES_MAX = 2 * 1024 * 1024
 TRACED_PER_BYTE = 64
 """What Python may have allocated at a time for one input: a buffer for the longest file that is read, and the most
 spacious values, which are small integers in arrays."""
+
+ROOTS = ("site-packages", sysconfig.get_path("stdlib"), str(Path(__file__).parents[2]))
+"""Below which a file is named."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,8 +129,9 @@ class Examiner:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            cause = _innermost(error)
             return Breach(
-                "nothing but refusals is raised", f"{type(error).__name__}: {error!s:.200} at {_where(error)}"
+                "nothing but refusals is raised", f"{type(cause).__name__}: {cause!s:.200} at {_where(cause)}"
             )
         finally:
             seconds = time.perf_counter() - began
@@ -159,9 +166,21 @@ def _highest() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def _innermost(error: BaseException) -> BaseException:
+    """What a nursery wraps; of several, the first. What was put into a group without being raised has no place."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return error if inner.__traceback__ is None else inner
+
+
 def _where(error: BaseException) -> str:
+    """A file below the checkout or Python's libraries: the same on every machine."""
     trace = error.__traceback__
     assert trace is not None, "it was raised"
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('bftnode/')[2]}:{trace.tb_lineno}"
+    file = trace.tb_frame.f_code.co_filename
+    for root in ROOTS:
+        file = file.rpartition(f"{root}{os.sep}")[2]
+    return f"{file}:{trace.tb_lineno}"

@@ -16,6 +16,10 @@ LIMIT_S = 600
 """A hunt that has found nothing by then is ended, and so is one that is played again."""
 
 TIMES = ".test-times"
+BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+PLAYED = ("tests/simulation", "tests/protocol", "tests/client", "tests/replica", "tests/apps")
+"""Where a hunt's tests are."""
 
 _VIOLATION = re.compile(
     r"^E .*?Violation(?:: )?\(?['\"]?([a-z-]+)['\"]?[,:] ?(.{0,90})|VIOLATED ([a-z-]+): (.{0,90})", re.MULTILINE
@@ -53,12 +57,6 @@ class Answer:
 
 class Broken(Exception):
     """The hunt said something that is none of its endings."""
-
-
-BYTECODE = "PYTHONDONTWRITEBYTECODE"
-
-PLAYED = ("tests/simulation", "tests/protocol", "tests/client", "tests/replica", "tests/apps")
-"""Where a hunt's tests are."""
 
 
 def compile_tests() -> None:

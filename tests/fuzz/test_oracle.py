@@ -1,5 +1,6 @@
 """The oracles can fail: planted readers that raise, that take a second spelling, that eat memory or time."""
 
+import json
 from random import Random
 
 import pytest
@@ -7,15 +8,19 @@ import pytest
 from bftnode.protocol import codec, envelope
 from bftnode.protocol.errors import Reason, Refused
 from nights.fuzz import oracle
-from nights.fuzz.oracle import Broken, Examiner, Target, attempt, holds
+from nights.fuzz.oracle import Breach, Broken, Examiner, Target, attempt, holds
 from nights.fuzz.targets import TARGETS, clients, peers
 from nights.fuzz.trees import leave, mutator
 
 
+def breach_of(check: object, data: bytes = b"data", *, traced: bool = False) -> Breach | None:
+    target = Target("planted", "", check, list, mutator(leave, list))  # type: ignore[arg-type]
+    return Examiner(target).examine(data, traced=traced)
+
+
 def examined(check: object, data: bytes = b"data", *, traced: bool = False) -> str:
     """The judge that speaks of this reader."""
-    target = Target("planted", "", check, list, mutator(leave, list))  # type: ignore[arg-type]
-    breach = Examiner(target).examine(data, traced=traced)
+    breach = breach_of(check, data, traced=traced)
     return "" if breach is None else breach.judge
 
 
@@ -37,6 +42,28 @@ def test_another_exception_is_found() -> None:
     """A KeyError, an assertion of ours, the end of the stack."""
     for error in (KeyError("kind"), AssertionError("a belief"), RecursionError(), MemoryError(), SystemExit(1)):
         assert examined(lambda data, error=error: _raise(error)) == "nothing but refusals is raised"
+
+
+def test_what_is_raised_is_named_the_same_on_every_machine() -> None:
+    """By the innermost error that was raised, and by a file below the checkout or a library."""
+
+    def group(_: bytes) -> bool:
+        try:
+            return _raise(KeyError("kind"))
+        except KeyError as error:
+            raise ExceptionGroup("outer", [ExceptionGroup("inner", [error])]) from None
+
+    def never_raised(_: bytes) -> bool:
+        raise ExceptionGroup("outer", [KeyError("kind")])
+
+    for check, named in (
+        (group, "KeyError: 'kind' at tests/fuzz/test_oracle.py:"),
+        (never_raised, "ExceptionGroup: outer (1 sub-exception) at tests/fuzz/test_oracle.py:"),
+        (json.loads, "JSONDecodeError: Expecting value: line 1 column 1 (char 0) at json/decoder.py:"),
+    ):
+        breach = breach_of(check)
+        assert breach is not None
+        assert breach.detail.startswith(named)
 
 
 def _raise(error: BaseException) -> bool:

@@ -202,6 +202,17 @@ def test_after_a_restart_the_same_is_signed_again() -> None:
     assert talk.disk.checkpoints[1].log_size == 1
 
 
+def cut_back(talk: Conversation) -> CosignedRecord:
+    """The log is gone, the journal is there: started again, with what was signed last, which is returned."""
+    journal = dict(talk.disk.journal)
+    talk.disk.wipe()
+    talk.disk.journal = {RECORD: journal[RECORD], "boot": journal["boot"]}
+    talk.boots = [2] * 4
+    talk.said.clear()
+    talk.restart()
+    return decode(journal[RECORD], CosignedRecord, 100)
+
+
 @pytest.mark.covers("X04")
 def test_nobody_signs_two_roots_for_one_size() -> None:
     """A member whose log is another one than the one that it signed cosigns no more, whatever a quorum says.
@@ -210,19 +221,14 @@ def test_nobody_signs_two_roots_for_one_size() -> None:
     """
     talk = talking()
     committed(talk, talk.wall_ms)
-    journal = dict(talk.disk.journal)
-    talk.disk.wipe()
-    talk.disk.journal = {RECORD: journal[RECORD], "boot": journal["boot"]}
-    talk.boots = [2] * 4
-    talk.said.clear()
-    talk.restart()
+    signed = cut_back(talk)
     blocks = committed(talk, talk.wall_ms + 5 * SECOND, talk.wall_ms + 7 * SECOND)
     assert talk.height == 2, "it follows and executes"
     assert not cosigned(talk.said)
     talk.tick(10 * IDLE_MS)
     assert not cosigned(talk.said)
     assert "cosigned_another_log" in [note.name for note in talk.notes]
-    assert blocks[0].header.log_root != decode(journal[RECORD], CosignedRecord, 100).log_root
+    assert blocks[0].header.log_root != signed.log_root
 
 
 def test_who_may_not_vote_does_not_cosign() -> None:
@@ -336,12 +342,7 @@ def test_of_another_log_of_the_same_size_nothing_is_signed() -> None:
     talk = talking()
     committed(talk, talk.wall_ms, talk.wall_ms + SECOND)
     assert cosigned(talk.said) == [1, 2]
-    journal = dict(talk.disk.journal)
-    talk.disk.wipe()
-    talk.disk.journal = {RECORD: journal[RECORD], "boot": journal["boot"]}
-    talk.boots = [2] * 4
-    talk.said.clear()
-    talk.restart()
+    cut_back(talk)
     talk.commit(talk.block((), [talk.transaction(), talk.transaction()], time_ms=talk.wall_ms + 5 * SECOND))
     assert talk.height == 1
     assert not cosigned([*talk.said, *talk.tick(4 * IDLE_MS)])

@@ -1,13 +1,16 @@
 """The format of a recording: every event comes back as it was, every effect shows in a seal, nothing else is read."""
 
 import hashlib
+from typing import get_args
 
 import pytest
 
-from bftnode.protocol.blocks import pack_block
+from bftnode.protocol.blocks import genesis_block, pack_block
 from bftnode.protocol.certificates import COMMIT
 from bftnode.protocol.codec import encode
 from bftnode.protocol.errors import Reason
+from bftnode.protocol.merkle import Frontier
+from bftnode.protocol.nonces import ClientWindow
 from bftnode.replica import recording
 from bftnode.replica.effects import Answer, AppendBlock, Broadcast, Effect, Note, Send, StoreBlock
 from bftnode.replica.events import (
@@ -31,6 +34,7 @@ from bftnode.replica.recording import (
     FORMAT,
     PREFIX_BYTES,
     RAISED,
+    Signatures,
     Start,
     Step,
     Unreadable,
@@ -46,6 +50,8 @@ from bftnode.replica.recording import (
     turn_record,
     woke,
 )
+from bftnode.replica.recovery import Recovered
+from tests.protocol.cluster import Cluster, block_of
 from tests.replica.conversation import CHAIN, Conversation
 
 NOW = Now(17, 1_000_017)
@@ -108,6 +114,20 @@ def test_what_a_seal_is_of(effect: Effect, essence: object) -> None:
     assert seal_of([effect]) == digest + bytes([EFFECTS.index(type(effect))])
 
 
+def test_effects_that_differ_have_other_seals() -> None:
+    """In a field, in order, in number."""
+    note = Note("something", {"n": 1})
+    seals = [
+        seal_of([note]),
+        seal_of([Note("something", {"n": 2})]),
+        seal_of([note, note]),
+        seal_of([]),
+        seal_of([note, Note("other", {})]),
+        seal_of([Note("other", {}), note]),
+    ]
+    assert len(set(seals)) == len(seals)
+
+
 def test_code_is_named_by_paths_and_sources_in_any_order() -> None:
     """Two files that swap what is in them are other code."""
     one = code_digest([("replica/a.py", b"x"), ("replica/b.py", b"y")])
@@ -117,23 +137,44 @@ def test_code_is_named_by_paths_and_sources_in_any_order() -> None:
     assert one != code_digest([("replica/a.py", b"x"), ("replica/c.py", b"y")])
 
 
-def test_a_life_begins_with_what_it_woke_up_with() -> None:
-    """At height 0 there is no block to record; later there is."""
-    talk = Conversation()
-    recovered = talk.disk.recover()
-    record = woke(recovered, NOW)
-    assert record.head is None
-    again, now = open_woke(encode(record), CHAIN)
-    assert (again.head.hash, again.frontier.size, again.journal) == (recovered.head.hash, 0, recovered.journal)
-    assert {client: window.record() for client, window in again.clients.items()} == dict(record.clients)
-    assert now == NOW
-    block = talk.block()
-    talk.commit(block)
-    record = woke(talk.disk.recover(), NOW)
-    assert record.head == pack_block(block)
-    again, now = open_woke(body_of(record_of(record)), CHAIN)
-    assert (again.head.hash, again.frontier.root(), now) == (block.hash, block.header.log_root, NOW)
-    assert again.journal == talk.disk.recover().journal
+def test_signatures_are_given_back_in_their_order() -> None:
+    """Zeros where more are asked for: the seals will show it."""
+    signatures = Signatures()
+    assert (signatures.left, signatures.sign(b"?")) == (0, bytes(64))
+    signatures.expect([b"a", b"b"])
+    assert signatures.left == 2
+    assert [signatures.sign(b"?") for _ in range(3)] == [b"a", b"b", bytes(64)]
+    assert signatures.left == 0
+
+
+def test_what_a_replica_wakes_up_with_is_read() -> None:
+    """Every part of it: the head, the edge, the certificate, the journal, blocks that are not committed, clients."""
+    head = block_of((b"a", b"b"))
+    waiting = [block_of((text,), 2, parent=head.hash) for text in (b"c", b"d")]
+    past = Recovered(
+        head,
+        Frontier(3, (b"\1" * 32, b"\2" * 32)),
+        Cluster().certificate(COMMIT, 4, 1, head.hash),
+        {"view": b"4", "boot": b"1"},
+        {block.hash: block for block in waiting},
+        {b"k" * 32: ClientWindow(2, 7, 5), b"j" * 32: ClientWindow(1)},
+    )
+    recovered, now = open_woke(record_of(woke(past, Now(1, 2)))[PREFIX_BYTES:], CHAIN)
+    assert now == Now(1, 2)
+    assert (pack_block(recovered.head), recovered.certificate) == (pack_block(head), past.certificate)
+    assert (recovered.frontier.size, recovered.frontier.peaks) == (3, past.frontier.peaks)
+    assert recovered.journal == past.journal
+    assert {name: pack_block(block) for name, block in recovered.blocks.items()} == {
+        block.hash: pack_block(block) for block in waiting
+    }
+    assert list(recovered.clients) == list(past.clients)
+    assert [window.record() for window in recovered.clients.values()] == [
+        window.record() for window in past.clients.values()
+    ]
+    new = woke(Recovered(genesis_block(CHAIN), Frontier(), None), Now(3, 4))
+    assert new.head is None, "there is no block to record"
+    recovered, _ = open_woke(record_of(new)[PREFIX_BYTES:], CHAIN)
+    assert (recovered.head.hash, recovered.certificate) == (genesis_block(CHAIN).hash, None)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +217,29 @@ def test_a_record_has_the_types_that_it_should_have() -> None:
             opened(bad)
         with pytest.raises(Unreadable, match="not what it should be"):
             open_start(bad)
-    with pytest.raises(Unreadable, match="format 2; this is format 1"):
-        open_start(encode((2, "something else")))
     with pytest.raises(Unreadable, match="format none"):
         open_start(encode(()))
     with pytest.raises(Unreadable, match="not what it should be"):
         recording._decoder(Woke)(encode(start))
+
+
+def test_other_formats_and_garbage_are_refused() -> None:
+    """With a sentence, never with anything else."""
+    with pytest.raises(Unreadable, match="format 99; this is format 1"):
+        open_start(record_of((99, "whatever"))[PREFIX_BYTES:])
+    for garbage in (b"", b"\xc1", b"\x90", record_of([FORMAT])[PREFIX_BYTES:]):
+        with pytest.raises(Unreadable):
+            open_start(garbage)
+        with pytest.raises(Unreadable):
+            open_woke(garbage, CHAIN)
+        with pytest.raises(Unreadable):
+            open_turn(garbage, CHAIN)
+    for step in ([99, [], b""], [1, [b"x"], b""], [2, [b"no envelope"], b""], [1, 5, b""]):
+        with pytest.raises(Unreadable):
+            open_turn(record_of([1, 2, [step], []])[PREFIX_BYTES:], CHAIN)
+
+
+def test_all_that_can_happen_has_a_number() -> None:
+    """An event or an effect that is added to the tables of contents is added to the format."""
+    assert set(EVENTS) == set(get_args(Event))
+    assert set(EFFECTS) == set(get_args(Effect))
