@@ -59,6 +59,8 @@ pytest_add_cli_args=
     tests.mutants.soonest
     -p
     no:cacheprovider
+    -p
+    no:unraisableexception
 pytest_add_cli_args_test_selection=
     {tests}
 timeout_multiplier=1.5
