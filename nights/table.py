@@ -8,6 +8,7 @@ set and each code on which a night was spent.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ PAGE = ROOT / "docs" / "nights.md"
 VERSION = 1
 
 FINDINGS_MAX = 50
-"""The page shows so many, those of the present code first; all are in the JSON."""
+"""The page shows so many different ones, those of the present code first; all are in the JSON."""
 
 
 class BadNights(Exception):
@@ -143,6 +144,8 @@ def _page(ledger: Ledger, stretches: Sequence[Stretch], findings: Sequence[Found
         said = [f"{count:,} {what}" for what, count in counts.items()] + [f"{key}: {it}" for key, it in notes.items()]
         yield f"- {name}: {'; '.join(said) or 'nothing yet'}"
     yield from ("", "## What was found", "")
+    if findings:
+        yield from ("What was found stays here. What was wrong in the product has its row in docs/bugs.md.", "")
     yield from _found(findings)
 
 
@@ -173,13 +176,18 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _found(findings: Sequence[Found]) -> Iterator[str]:
+    """What one line shows again is one line here, however many units came upon it."""
     digests = {name: digest_of(entry.address) for name, entry in SETS.items()}
-    ordered = sorted(findings, key=lambda it: (digests.get(it.name) != it.digest, it.name, it.finding.unit))
-    for it in ordered[:FINDINGS_MAX]:
-        where = "on this code" if digests.get(it.name) == it.digest else f"on the code of {it.code}"
-        yield f"- {it.name} {it.finding.unit}, {it.finding.judge}, {where}, first seen {it.seen}: {it.finding.detail}"
-        yield f"  `{it.smaller or it.finding.replay}`"
-    if len(ordered) > FINDINGS_MAX:
-        yield f"- {len(ordered) - FINDINGS_MAX} more in nights.json"
-    if not ordered:
+    same: dict[tuple[str, ...], list[Found]] = {}
+    for it in sorted(findings, key=lambda it: (digests.get(it.name) != it.digest, it.name, it.finding.unit)):
+        same.setdefault((it.name, it.digest, it.finding.judge, it.smaller or it.finding.replay), []).append(it)
+    for (name, digest, judge, replay), them in islice(same.items(), FINDINGS_MAX):
+        first = min(them, key=lambda it: it.seen)
+        where = "on this code" if digests.get(name) == digest else f"on the code of {first.code}"
+        units = ", ".join(str(it.finding.unit) for it in them)
+        yield f"- {name} {units}, {judge}, {where}, first seen {first.seen}: {first.finding.detail}"
+        yield f"  `{replay}`"
+    if len(same) > FINDINGS_MAX:
+        yield f"- {len(same) - FINDINGS_MAX} more in nights.json"
+    if not same:
         yield "Nothing."

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from nights import engine, night, table
-from nights.ledger import Ledger, Stretch
+from nights.ledger import Found, Ledger, Stretch
 from nights.night import Need, main, pace, share_of
 from nights.sets import ROOT, SETS, Entry, Slice, digest_of
+from simulations.work import Finding
 from tests.nights import tiny
 
 
@@ -81,6 +82,31 @@ def test_the_table_tells_what_was_found(place: Path, monkeypatch: pytest.MonkeyP
     before = table.JSON.read_text(encoding="utf-8")
     assert main(["--hours", "0", "--ledger", "there"]) == 0
     assert table.JSON.read_text(encoding="utf-8") == before
+
+
+def test_what_one_line_shows_again_is_found_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of a fuzz target come upon the same kept input, and one cause has many units."""
+    only(monkeypatch, fails=Entry("tests.nights.tiny:FAILS"))
+    with Ledger(place / ".nights.sqlite") as ledger:
+        for unit, judge, replay in (
+            (9, "even", "play x"),
+            (7, "even", "play x"),
+            (3, "even", "play y"),
+            (8, "odd", "play x"),
+        ):
+            finding = Finding(unit, judge, f"seen in {unit}", replay)
+            ledger.found(Found("fails", "old", finding, "", f"c{unit}", f"2026-01-0{unit}T00:00:00Z"))
+        table.write(ledger, "here", table.JSON, table.PAGE)
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert page[page.index("- fails 3") :].splitlines() == [
+        "- fails 3, even, on the code of c3, first seen 2026-01-03T00:00:00Z: seen in 3",
+        "  `play y`",
+        "- fails 7, 9, even, on the code of c7, first seen 2026-01-07T00:00:00Z: seen in 7",
+        "  `play x`",
+        "- fails 8, odd, on the code of c8, first seen 2026-01-08T00:00:00Z: seen in 8",
+        "  `play x`",
+    ]
+    assert table.JSON.read_text(encoding="utf-8").count('"judge"') == 4
 
 
 def test_what_was_played_on_other_code_is_not_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
