@@ -70,6 +70,7 @@ class Mortal(Node):
     struck = 0  # blows that fell
     points: list[Point]  # since the start, or since the last blow
     _counting = True
+    _fell = False  # a blow has fallen, and the life after it has not begun
     _recovers_to: int | None = None  # the height that a recovery reaches; None: it is none
     _had_said = NO_VOTE  # the last COMMIT on record when it woke up
     _marks: list[Mark]
@@ -80,8 +81,16 @@ class Mortal(Node):
         self.points, self._marks = [], []
 
     def start(self) -> None:
+        """What the first life after a blow writes, until it has recovered, counts, whoever begins it."""
         self._marks = []
+        recovers, self._fell = self._fell, False
+        if recovers:
+            self.points, self._counting, self._recovers_to = [], True, len(self.judge.log) - 1
         super().start()
+        if recovers and self.up:
+            self._had_said = self.replica.agreement.last_commit
+        elif recovers:
+            self.world.after(NEW_DISK_MS, self.replace_disk)
 
     def _turn(self) -> None:
         self._marks.append(self.disk.mark())
@@ -118,7 +127,7 @@ class Mortal(Node):
             write()
             return
         self.struck += 1
-        self._counting = False
+        self._counting, self._fell = False, True
         self.world.tell(self.name, f"dies at its write {blow.point} ({', '.join(point.records)}): {blow.mode}")
         match blow.mode:
             case Mode.BEFORE:
@@ -155,15 +164,9 @@ class Mortal(Node):
         return position.introduced and (bool(position.quarantine) or agreement.last_commit != self._had_said)
 
     def _wake_up(self) -> None:
-        """It starts again; what it writes from here on, until it has recovered, counts."""
-        if self.up:
-            return  # the world's script was quicker
-        self.points, self._counting, self._recovers_to = [], True, len(self.judge.log) - 1
-        self.start()
-        if self.up:
-            self._had_said = self.replica.agreement.last_commit
+        """It starts again, unless the world's script was quicker."""
         if not self.up:
-            self.world.after(NEW_DISK_MS, self.replace_disk)
+            self.start()
 
     def replace_disk(self) -> None:
         """A member that refuses to run on what it has is given a new disk."""

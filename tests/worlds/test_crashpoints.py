@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import cycle, islice
 from unittest.mock import patch
 
 import pytest
@@ -58,6 +58,15 @@ def test_a_slice_of_the_crash_points() -> None:
         assert done.counts["crashes"] == 2 * done.counts["runs"] - 1, "the first crash alone, then two in each run"
         runs += done.counts["runs"]
     assert runs >= SLICE_RUNS_LEAST
+
+
+def test_a_recovery_that_the_script_begins_is_one() -> None:
+    """In `quarantine` the script itself starts the member again, at times while it is down from a blow: a second crash
+    falls in that life, too."""
+    those = [unit for unit in enumeration().units if (unit.world.name, unit.victim) == ("quarantine", 2)]
+    runs = [run for unit in those if unit.blow.mode is Mode.BEFORE for run in islice(runs_of(unit), 2)]
+    assert [run.violation for run in runs if run.violation] == []
+    assert sum(len(run.blows) == 2 for run in runs) == len(runs) / 2
 
 
 @contextmanager
