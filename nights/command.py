@@ -48,7 +48,7 @@ def campaign(name: str, asked: range | None, jobs: int | None, engine: str | Non
 
 def ending_of(play: Callable[[], int]) -> int:
     """What it returns, or what it raises in a sentence and as an exit code: 2 for what cannot be used, 1 for less than
-    a slice stands for, 130 when interrupted."""
+    a slice stands for, 130 when interrupted, as it is where nobody reads any more (`| head`)."""
     try:
         with interruptible():
             return play()
@@ -58,7 +58,9 @@ def ending_of(play: Callable[[], int]) -> int:
     except LessDone as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError) as why:
+        if isinstance(why, BrokenPipeError):  # what Python would write at its end has nowhere to go either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("interrupted: the tasks that ended are written down; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
 

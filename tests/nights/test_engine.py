@@ -149,13 +149,14 @@ def test_other_code_is_not_played(crew: Local) -> None:
     assert tiny.played() == []
 
 
-def command(attribute: str, place: Path) -> subprocess.CompletedProcess[str]:
+def command(attribute: str, place: Path, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     words = ["campaign", f"tests.nights.tiny:{attribute}", "--jobs", "1", "--ledger", str(place / "a.sqlite")]
     return subprocess.run(
         [sys.executable, "-m", "simulations", *words],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         check=False,
         timeout=ENDS_WITHIN_S,
@@ -188,6 +189,17 @@ def test_ctrl_c_ends_it_and_the_same_command_continues(place: Path) -> None:
     again = command("INTERRUPTS", place)
     assert again.returncode == 0, again.stderr
     assert sorted(tiny.played()) == sorted([*range(40), 8])
+
+
+def test_who_reads_no_more_interrupts_it(place: Path) -> None:
+    """`| head`: one line and no traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = command("PLAIN", place, writer)
+    os.close(writer)
+    assert unread.returncode == 130
+    assert unread.stderr.startswith("interrupted: ")
+    assert unread.stderr.count("\n") == 1
 
 
 def test_tasks_are_cut_at_multiples_of_the_chunk() -> None:
