@@ -322,6 +322,8 @@ class Run:
         world.tell("", "=== the world becomes kind")
         self.network.heal()
         self.mutator.hurry()
+        if self.plan.process and not self.ledger.made:  # the liar has been too quiet: its next words will do
+            world.run(world.now_ms + 2 * TIMING.status_interval_ms, lambda: self.ledger.made > 0)
         if self.plan.restarts:
             self._restart()
         self.workload.schedule(AFTER_HEALING, 20, odd=0)

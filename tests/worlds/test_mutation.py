@@ -313,6 +313,12 @@ def test_a_run_that_changes_nothing_is_a_finding(monkeypatch: pytest.MonkeyPatch
     assert [finding.judge for finding in done([play(draw(7))]).findings] == ["idle"]
 
 
+@pytest.mark.parametrize("seed", [153400, 167005])
+def test_a_liar_that_hardly_speaks_is_waited_for(seed: int) -> None:
+    """In these it had said nothing that could be changed when all was done."""
+    assert not done([play(draw(seed))]).findings
+
+
 def test_the_mutators_own_mistakes_are_no_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     """They end the campaign."""
     monkeypatch.setattr("simulations.mutation.bank.KEPT", "many")
