@@ -14,6 +14,7 @@ from nights.engine import Campaign, LessDone
 from nights.ledger import BadLedger, Ledger
 from nights.sets import ROOT, NoSuchSet, address_of, find, full_of
 from nights.table import BadNights
+from simulations.slices import hush
 from simulations.work import is_alone
 
 DEFAULT_LEDGER = Path(".nights.sqlite")
@@ -59,8 +60,8 @@ def ending_of(play: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, BrokenPipeError) as why:
-        if isinstance(why, BrokenPipeError):  # what Python would write at its end has nowhere to go either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(why, BrokenPipeError):
+            hush()
         print("interrupted: the tasks that ended are written down; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
 

@@ -31,7 +31,6 @@ Exit code 1 where a property was violated.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ from simulations.minimise import BadWord, Less
 from simulations.mutation import command as mutation
 from simulations.report import Recorder, page
 from simulations.script import BadScript
-from simulations.slices import units_of
+from simulations.slices import hush, units_of
 from simulations.swarm import FAULTS, LAST_FAULTS, LATE_FAULTS, LATEST_FAULTS, SIZES
 from simulations.world import Listener, Violation, line_of, listening
 from simulations.worlds import command as worlds
@@ -64,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _obey(options)
     except BrokenPipeError:
-        # Who reads has seen enough (`| head`). What Python would write at its end has nowhere to go either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hush()
         return 0
 
 

@@ -4,6 +4,7 @@ What has to survive an interruption is played by nights/; this is for looking.
 """
 
 import argparse
+import os
 import resource
 import sys
 from collections import Counter
@@ -26,6 +27,11 @@ def units_of(text: str) -> range:
     if not units or units[0] < 0:
         raise argparse.ArgumentTypeError(f"{text!r} holds nothing: write the lower one first, from 0 on")
     return units
+
+
+def hush() -> None:
+    """Who reads has seen enough (`| head`): what Python would write at its end has nowhere to go either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def there(work: Work, units: range) -> bool:

@@ -1,6 +1,7 @@
 """The oracles can fail: planted readers that raise, that take a second spelling, that eat memory or time."""
 
 import json
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -13,12 +14,12 @@ from nights.fuzz.targets import TARGETS, clients, peers
 from nights.fuzz.trees import leave, mutator
 
 
-def breach_of(check: object, data: bytes = b"data", *, traced: bool = False) -> Breach | None:
-    target = Target("planted", "", check, list, mutator(leave, list))  # type: ignore[arg-type]
+def breach_of(check: Callable[[bytes], bool], data: bytes = b"data", *, traced: bool = False) -> Breach | None:
+    target = Target("planted", "", check, list, mutator(leave, list))
     return Examiner(target).examine(data, traced=traced)
 
 
-def examined(check: object, data: bytes = b"data", *, traced: bool = False) -> str:
+def examined(check: Callable[[bytes], bool], data: bytes = b"data", *, traced: bool = False) -> str:
     """The judge that speaks of this reader."""
     breach = breach_of(check, data, traced=traced)
     return "" if breach is None else breach.judge
