@@ -210,6 +210,9 @@ def test_a_frame_is_closed_when_it_is_full() -> None:
     frames = cm.pack_answers([half] * 4)
     assert frames == [b"\x92" + half * 2] * 2
     assert cm.pack_answers([half] * 3) == [b"\x92" + half * 2, b"\x91" + half]
+    almost = b"\xc6" + (size - 1).to_bytes(4, "big") + bytes(size - 1)
+    frames = cm.pack_answers([half, half, half, almost, b"\x05"])
+    assert frames == [b"\x92" + half * 2, b"\x93" + half + almost + b"\x05"]
 
 
 def test_a_kind_that_nobody_has_is_told_from_bytes_that_are_no_message() -> None:

@@ -119,6 +119,9 @@ def test_two_new_views_name_their_primary() -> None:
     one, two = new_view(3, dict.fromkeys(LEFT, None)), new_view(3, dict.fromkeys(RIGHT, None))
     found = findings(holds(certificates=(), new_views=(one,)), holds(certificates=(), new_views=(two,)))
     assert (found.fork_height, named(found)) == (None, [3])
+    another = new_view(3 + N, {})
+    found = findings(holds(certificates=(), new_views=(another, one)), holds(certificates=(), new_views=(two,)))
+    assert named(found) == [3], "whatever else it has opened"
 
 
 def test_a_prepare_certificate_inside_a_view_change_counts() -> None:

@@ -136,6 +136,12 @@ MISTAKES = {
         SECOND.tls_certificate,
         FIRST.tls_certificate.replace("bm90", "bm90\n"),
     ),
+    "text before a certificate": ("-----BEGIN", "X-----BEGIN"),
+    "another beginning than a certificate's": ("-----BEGIN CERT", "-----BEGIN DESERT"),
+    "a certificate of no lines": (
+        FIRST.tls_certificate.strip(),
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----",
+    ),
     "no certificate": (FIRST.tls_certificate.strip(), "none"),
     "a certificate that is not base64": (FIRST.tls_certificate.splitlines()[1], "%%%%"),
     "a certificate that is not ASCII": (FIRST.tls_certificate.splitlines()[1], "éééé"),
@@ -177,6 +183,15 @@ def test_keys_of_both_kinds_are_written_and_read() -> None:
     assert without == GENESIS
     twice = [msgspec.structs.replace(one, ml_dsa_key=both.members[0].ml_dsa_key) for one in both.members]
     assert "the same" in refusal(write_genesis(msgspec.structs.replace(both, members=twice))).detail
+
+
+def test_members_cosign_by_the_kinds_that_the_genesis_wants() -> None:
+    """By either, or by both: a policy names no key that its member does not use."""
+    both = with_ml_dsa()
+    for kinds, wanted in ((both.cosignatures, (True, True)), (["ml-dsa-44"], (False, True))):
+        for keys in msgspec.structs.replace(both, cosignatures=kinds).member_keys():
+            assert (keys.ed25519 is not None, keys.ml_dsa_44 is not None) == wanted
+    assert all(keys.ml_dsa_44 is None and keys.ed25519 == keys.log for keys in GENESIS.member_keys())
 
 
 def test_a_cluster_has_four_members_at_least() -> None:
@@ -229,7 +244,12 @@ def test_a_long_mistake_is_few_words() -> None:
 def test_what_is_accepted_can_be_written(mark: str) -> None:
     """A certificate with a space that is none would make a file that nobody reads."""
     text = write_genesis(genesis())
-    for place in ("\n-----END", "-----\nbm90"):
-        with_mark = text.replace(place, f"{mark}{place}" if place[0] == "\n" else place.replace("\n", f"\n{mark}"), 1)
+    end = "-----END CERTIFICATE-----\n"
+    for place, marked in (
+        ("\n-----END", f"{mark}\n-----END"),
+        ("-----\nbm90", f"-----\n{mark}bm90"),
+        (end, end + mark),
+    ):
+        with_mark = text.replace(place, marked, 1)
         assert with_mark != text
         assert "not one PEM certificate" in refusal(with_mark).detail

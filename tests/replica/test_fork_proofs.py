@@ -185,6 +185,7 @@ def test_who_cannot_prove_it_shows_what_it_met(restarted: bool) -> None:
         talk.answer_block(0, block)
     half = statement(talk)
     assert [item.block for item in half.certificates] == [branch[-1].hash]
+    assert half.headers == tuple(block.header_raw for block in reversed(branch))
 
     knows_neither = Conversation(me=0)
     knows_neither.hear(3, Kind.FORK, half)

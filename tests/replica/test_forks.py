@@ -2,7 +2,7 @@
 
 import pytest
 
-from bftnode.protocol.blocks import Block
+from bftnode.protocol.blocks import Block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate, check_certificate
 from bftnode.protocol.codec import decode, encode
 from bftnode.protocol.ed25519 import verify
@@ -13,6 +13,7 @@ from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Accusation, ForkProof, Kind, NewView, ViewChange
 from bftnode.replica import agreement
 from bftnode.replica.effects import Effect, ReadRun
+from bftnode.replica.events import RunRead
 from bftnode.replica.forks import FORK_PROOF
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
 from simulations.judges.observer import testimony_of as kept_on
@@ -51,7 +52,8 @@ def test_a_second_commit_certificate_stops_it_and_names_who_signed_both() -> Non
     """f+1 members at least, each with a proof that others verify, durable and told to everybody."""
     talk, other = forked()
     assert talk.replica.position.halted
-    assert [note.name for note in talk.notes if note.name == "fork_detected"] == ["fork_detected"]
+    (note,) = [note for note in talk.notes if note.name == "fork_detected"]
+    assert (note.fields.keys(), note.fields["height"]) == ({"why", "height"}, 1)
     culprits = sorted({item.culprit for item in talk.accused})
     assert len(culprits) >= talk.members.some_correct
     assert talk.me not in culprits
@@ -112,6 +114,40 @@ def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> No
     both = sorted({vote.sender for vote in mine.votes} & {0, 1, 2})
     assert [item.culprit for item in talk.accused] == both
     assert proved(talk)
+
+
+@pytest.mark.covers("X02")
+def test_an_answer_of_the_disk_that_says_nothing_of_the_doubtful_height_is_passed_over() -> None:
+    """It is of another height, or there is none (the log was cut meanwhile): the doubt is let go."""
+    for first, known in ((1, False), (2, True)):
+        talk = Conversation(me=3)
+        for block in talk.chain(3):
+            talk.commit(block)
+        talk.restart()
+        talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+        packed = tuple(pack_block(block) for block, _ in talk.disk.log[first:])
+        answer = RunRead(talk.me, first, packed, talk.disk.log[-1][1] if known else None)
+        talk.step(answer)
+        talk.step(answer._replace(first=1, certificate=talk.disk.log[-1][1]))
+        assert not talk.replica.position.halted
+
+
+def test_the_log_on_the_disk_proves_a_fork_that_is_far_below_the_head() -> None:
+    """The next certificate of the log is some blocks above the doubtful height, and what lies between is on the disk
+    only: the headers that were read go into the proof."""
+    talk = Conversation(me=3)
+    blocks = talk.chain(3)
+    for block in blocks[:2]:
+        talk.propose(block)
+    talk.votes(PREPARE, (0, 1, 2), blocks[1])
+    talk.propose(blocks[2])
+    talk.votes(COMMIT, (0, 1, 2), blocks[2])
+    assert talk.height == 3
+    talk.restart()
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    talk.tick(2 * TIMING.status_interval_ms)
+    assert "height 1 is committed twice" in talk.replica.position.halted
+    assert len(proved(talk).headers) == 2
 
 
 def test_another_certificate_of_the_same_block_is_no_fork() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bftnode.protocol.certificates import PREPARE
 from bftnode.protocol.messages import Kind
 from tests.replica import conversation
 from tests.replica.conversation import TIMING, Conversation, of_kind
@@ -83,6 +84,44 @@ def test_a_view_that_was_just_opened_has_what_was_left_of_its_time(begun_ms: int
     talk.submit(talk.transaction())
     talk.tick(300)
     talk.open_view(1)
+    assert talk.view == (1, True)
+    talk.tick(400)
+    sleep(talk)
+    timeout_ms = talk.replica.view_changes.timeout_ms
+    assert not asked_for(talk.tick(timeout_ms - 400 - COUNTED_MS - 1))
+    assert talk.view == (1, True)
+    assert [view for view, _ in asked_for(talk.tick(1))] == [2]
+
+
+@pytest.mark.covers("T04", "D13")
+@BEGUN
+def test_what_waits_in_a_view_that_was_just_opened_is_told_after_what_was_left_of_its_time(
+    begun_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new primary is given half a timeout, of the time in which anybody could have done something."""
+    monkeypatch.setattr(conversation, "TIMING", replace(TIMING, view_change_timeout_ms=4000))
+    talk = Conversation(me=3)
+    talk.tick(begun_ms)
+    talk.submit(talk.transaction())
+    talk.tick(300)
+    talk.open_view(1)
+    half_ms = talk.replica.view_changes.timeout_ms // 2
+    talk.tick(50)
+    sleep(talk)
+    assert not of_kind(talk.tick(half_ms - 50 - COUNTED_MS - 1), Kind.RELAY)
+    assert of_kind(talk.tick(1), Kind.RELAY)
+
+
+@pytest.mark.covers("T04", "D13")
+@BEGUN
+def test_a_view_whose_base_holds_nothing_that_is_in_custody_has_what_was_left_of_its_time(begun_ms: int) -> None:
+    """A quorum has prepared what is expired, and nothing else waits: the timer runs from when the base was here."""
+    talk = Conversation(me=3)
+    talk.tick(begun_ms)
+    base = talk.block(transactions=[talk.transaction(valid_until=0)])
+    talk.open_view(1, talk.certificate(PREPARE, base))
+    talk.tick(300)
+    talk.answer_block(0, base)
     assert talk.view == (1, True)
     talk.tick(400)
     sleep(talk)

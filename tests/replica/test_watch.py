@@ -452,3 +452,19 @@ def test_time_asleep_is_nobodys_fault() -> None:
         talk.wall_ms += 990
         talk.serve(5, [transaction])
     assert not talk.replica.watch.strict
+
+
+@pytest.mark.covers("T04", "D13")
+def test_what_came_just_before_a_sleep_may_be_left_out_just_after_it() -> None:
+    """It has not waited for long, of the time in which anybody could have done something about it."""
+    talk = Cluster()
+    talk.round_ms = 450
+    for _ in range(64):
+        talk.serve(5)
+    assert 2 * talk.replica.watch.allowed_ms > TIMING.status_interval_ms, "which counts of any sleep"
+    waiting = [talk.transaction() for _ in range(10)]
+    talk.submit(*waiting, *(talk.transaction() for _ in range(10)))
+    talk.now_ms += 3_600_000
+    talk.wall_ms += 3_600_000
+    talk.serve(3, waiting)
+    assert (talk.view, talk.replica.watch.late_ms) == ((0, True), 0)

@@ -10,6 +10,7 @@ from bftnode.protocol.ed25519 import public_key_of, signer
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.tlog.notes import (
     ED25519,
+    NAME_BYTES_MAX,
     NOTE_BYTES_MAX,
     SIGNATURES_MAX,
     Note,
@@ -153,6 +154,14 @@ def test_a_malformed_verifier_key_is_refused(text: str) -> None:
     with pytest.raises(Refused) as refusal:
         parse_verifier_key(text)
     assert refusal.value.reason is Reason.NOTE_MALFORMED
+
+
+def test_the_shortest_key_and_the_longest_name_are_within_the_bounds() -> None:
+    """A type and one byte of a key, whatever that is worth to its type; a name of as many bytes as are allowed."""
+    for key in (VerifierKey("n", 9, b"k"), VerifierKey("n" * NAME_BYTES_MAX, ED25519, KEY.public_key)):
+        assert parse_verifier_key(key.text) == key
+    with pytest.raises(Refused):
+        parse_verifier_key(VerifierKey("n" * (NAME_BYTES_MAX + 1), ED25519, KEY.public_key).text)
 
 
 def test_a_key_has_an_id_for_each_type() -> None:

@@ -10,6 +10,9 @@ from bftnode.protocol.tlog import cosignatures, notes
 from bftnode.protocol.tlog.checkpoints import Checkpoint, origin_of
 from bftnode.protocol.tlog.notes import Note, VerifierKey, parse_note, sign_text, write_note
 from bftnode.protocol.tlog.policy import (
+    LINES_MAX,
+    POLICY_BYTES_MAX,
+    Consensus,
     Policy,
     check_checkpoint,
     cluster_policy,
@@ -83,6 +86,7 @@ def test_a_clusters_policy_wants_a_quorum_of_its_members(n: int, kinds: tuple[in
     """By every kind of key that they have; written and read it is the same."""
     policy = cluster_policy(CHAIN, Cosigners(n, kinds).keys)
     q = quorums.quorum(n)
+    assert policy.consensus == Consensus(CHAIN, tuple(keys.consensus for keys in Cosigners(n, kinds).keys))
     assert parse_policy(write_policy(policy).encode()) == policy
     names = [witness.name for witness in policy.witnesses]
     assert quorum_reached(policy, names[: q * len(kinds)])
@@ -97,6 +101,7 @@ LINES = {
     "a quorum before its group": "quorum g\n" + EXAMPLE.replace("quorum X-and-Y", ""),
     "an unknown line": EXAMPLE + "hello\n",
     "a log without a key": EXAMPLE + "log\n",
+    "a log with too much": EXAMPLE + f"log {key(9, 1)} url more\n",
     "a witness without a key": EXAMPLE + "witness Z\n",
     "a witness with too much": EXAMPLE + f"witness Z {key(9)} url more\n",
     "a broken key": EXAMPLE + f"witness Z {key(9)[:-1]}\n",
@@ -107,7 +112,9 @@ LINES = {
     "the same log key twice": EXAMPLE + f"log {key(0, 1)}\n",
     "a name twice": EXAMPLE + f"witness X1 {key(9)}\n",
     "a witness called none": EXAMPLE + f"witness none {key(9)}\n",
-    "a group called like a witness": EXAMPLE + "group X1 any Y-witnesses\n",
+    "a group called like a witness": EXAMPLE + f"witness Z {key(9)}\ngroup X1 any Z\n",
+    "a group called like a group": EXAMPLE + f"witness Z {key(9)}\ngroup Y-witnesses any Z\n",
+    "a group called none": EXAMPLE + f"witness Z {key(9)}\ngroup none any Z\n",
     "a group of nobody": EXAMPLE + "group G any\n",
     "a threshold of nothing": EXAMPLE + f"witness Z {key(9)}\ngroup G 0 Z\n",
     "a threshold above its members": EXAMPLE + f"witness Z {key(9)}\ngroup G 2 Z\n",
@@ -116,6 +123,7 @@ LINES = {
     "a member twice": EXAMPLE + f"witness Z {key(9)}\ngroup G 2 Z Z\n",
     "none as a member": EXAMPLE + "group G any none\n",
     "a control character": EXAMPLE + "# \r\n",
+    "another control character": EXAMPLE + "# \x7f\n",
     "a member and no chain": EXAMPLE + f"#bftnode member {'0' * 64}\n",
     "a chain and no members": EXAMPLE + f"#bftnode chain {'0' * 64}\n",
     "two chains": TEXT + f"#bftnode chain {'0' * 64}\n",
@@ -133,6 +141,30 @@ def test_a_malformed_policy_is_refused(what: str) -> None:
     with pytest.raises(Refused) as refusal:
         parse_policy(LINES[what].encode())
     assert refusal.value.reason is Reason.NOTE_MALFORMED
+
+
+def test_the_bounds_of_a_policy_are_within_it() -> None:
+    """As many lines, and as many bytes, as are allowed."""
+    lines = EXAMPLE + "\n" * (LINES_MAX - 1 - EXAMPLE.count("\n"))
+    assert parse_policy(lines.encode()) == parse_policy(EXAMPLE.encode())
+    longest = EXAMPLE + "#" * (POLICY_BYTES_MAX - len(EXAMPLE))
+    assert parse_policy(longest.encode()) == parse_policy(EXAMPLE.encode())
+    for more in (lines + "\n", longest + "#"):
+        with pytest.raises(Refused):
+            parse_policy(more.encode())
+
+
+def test_a_refusal_says_in_which_line() -> None:
+    """As editors count them."""
+    with pytest.raises(Refused) as refusal:
+        parse_policy(b"# one\n\nthree\n")
+    assert refusal.value.detail.startswith("line 3: ")
+
+
+def test_where_a_log_is_is_kept() -> None:
+    """As where a witness is."""
+    policy = parse_policy(f"log {key(0, 1)} https://log.example/\nquorum none\n".encode())
+    assert [log.url for log in policy.logs] == ["https://log.example/"]
 
 
 def test_bytes_that_are_no_utf8_are_refused() -> None:
@@ -161,6 +193,13 @@ def test_a_member_counts_once() -> None:
     assert "2 of 4" in unproved(write_note(Note(text, (own, *often))), CLUSTER.policy)
     verified = check_checkpoint(write_note(Note(text, (own, *often, *CLUSTER.cosigned(3, TREE)))), CLUSTER.policy)
     assert verified.cosigned["org-0.ed25519"] == WHEN + 2
+
+
+def test_a_cosignature_at_the_beginning_of_time_is_one() -> None:
+    """c2sp.org/tlog-cosignature: a time of 0 says nothing of other checkpoints, and still that this one was seen."""
+    own = sign_text(TREE.text(), CLUSTER.log_key(0), CLUSTER.log_signers[0])
+    note = Note(TREE.text(), (own, *(one for i in (0, 1, 2) for one in CLUSTER.cosigned(i, TREE, when=0))))
+    assert set(check_checkpoint(write_note(note), CLUSTER.policy).cosigned.values()) == {0}
 
 
 def test_strangers_count_for_nothing_and_a_bad_signature_of_a_known_key_refutes() -> None:

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import leaf_hash
+from bftnode.protocol.tlog.encoding import NUMBER_MAX
 from bftnode.protocol.tlog.policy import check_checkpoint
-from bftnode.protocol.tlog.proofs import HEADER, check_included, parse_proof, write_proof
+from bftnode.protocol.tlog.proofs import (
+    EXTRA_BYTES_MAX,
+    HEADER,
+    PATH_MAX,
+    PROOF_BYTES_MAX,
+    Proof,
+    check_included,
+    parse_proof,
+    write_proof,
+)
 from tests.protocol.tlog.cosigners import ENTRIES, LEAVES, Cosigners, proof_of
 
 CLUSTER = Cosigners()
@@ -58,6 +68,7 @@ def believe(raw: bytes) -> None:
         ("extra ", "extra  "),
         ("extra ", "Extra "),
         ("index 73\n", ""),
+        ("index 73", "73"),
         ("index 73", "index 073"),
         ("index 73", "index -73"),
         ("index 73", "index 7 3"),
@@ -89,6 +100,23 @@ def test_no_bytes_break_it(raw: bytes) -> None:
 
 
 def test_a_longer_file_is_refused() -> None:
-    """Before anything is looked at."""
+    """Before anything is looked at; one of as many bytes as are allowed is not."""
+    longest = RAW + bytes(PROOF_BYTES_MAX - len(RAW))
+    assert parse_proof(longest).path == PROOF.path
     with pytest.raises(Refused):
-        parse_proof(RAW + bytes(2_000_000))
+        parse_proof(longest + b"\0")
+
+
+def test_what_is_as_large_as_is_allowed_is_read() -> None:
+    """The last index, the longest path and the largest entry, and one more of the last two."""
+    most = Proof(NUMBER_MAX, (bytes(32),) * PATH_MAX, b"", bytes(EXTRA_BYTES_MAX))
+    assert parse_proof(write_proof(most)) == most
+    for more in (replace(most, path=(bytes(32),) * (PATH_MAX + 1)), replace(most, extra=bytes(EXTRA_BYTES_MAX + 1))):
+        with pytest.raises(Refused):
+            parse_proof(write_proof(more))
+
+
+def test_a_head_without_anything_is_refused() -> None:
+    """Not even an index."""
+    with pytest.raises(Refused):
+        parse_proof(f"{HEADER}\n\n".encode())
