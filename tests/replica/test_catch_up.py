@@ -3,24 +3,29 @@
 import pytest
 
 from bftnode.protocol import limits
-from bftnode.protocol.blocks import Block, pack_block
+from bftnode.protocol.blocks import Block, genesis_block, open_header, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
+from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Reason
-from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run
-from bftnode.replica.events import BlockRead
-from bftnode.replica.sync import RUNS_SERVED_MAX
-from tests.replica.conversation import Conversation, Said, of_kind, voted
+from bftnode.protocol.membership import Parameters
+from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, PrePrepare, Run
+from bftnode.replica import agreement
+from bftnode.replica.effects import Effect, ReadBlock, ReadRun, Send, StoreBlock
+from bftnode.replica.events import BlockRead, Now, Received, RunRead
+from bftnode.replica.sync import RUNS_SERVED_MAX, WANTED_MAX
+from tests.protocol.cluster import CHAIN
+from tests.replica.conversation import TIMING, Conversation, Said, of_kind, voted
 
 
-def lagging() -> tuple[Conversation, list[Block]]:
-    """Heights 1 to 5 (those blocks) are committed elsewhere; height 1 here. A run from 2 on was asked of n0."""
+def lagging(top: int = 5) -> tuple[Conversation, list[Block]]:
+    """Heights 1 to `top` (those blocks) are committed elsewhere; height 1 here. A run from 2 on was asked of n0."""
     talk = Conversation()
-    blocks = talk.chain(5)
+    blocks = talk.chain(top)
     talk.commit(blocks[0])
     for member in (0, 2):
-        talk.status(member, committed=5)
+        talk.status(member, committed=top)
     talk.tick(600)
-    said = [item for member in (0, 2) for item in talk.status(member, committed=5)]
+    said = [item for member in (0, 2) for item in talk.status(member, committed=top)]
     assert [(item.to, item.body) for item in of_kind(said, Kind.FETCH_RUN)] == [(0, FetchRun(0, 2, 257))]
     return talk, blocks
 
@@ -41,11 +46,24 @@ def test_a_run_is_verified_backwards_from_one_certificate() -> None:
     assert [block.hash for block, _ in talk.disk.log[1:]] == [block.hash for block in blocks]
 
 
+WRONG_RUNS = {
+    "gap": Reason.BAD_CERTIFICATE,
+    "later": Reason.UNREQUESTED,
+    "cut": Reason.BAD_CERTIFICATE,
+    "bodies": Reason.BAD_BLOCK,
+    "prepare": Reason.BAD_CERTIFICATE,
+    "forged": Reason.BAD_CERTIFICATE,
+    "other height": Reason.BAD_CERTIFICATE,
+    "other chain": Reason.BAD_BLOCK,
+    "other middle": Reason.BAD_BLOCK,
+}
+
+
 @pytest.mark.covers("K05", "K07", "P38", "P39", "K08")
 def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
     """With a gap, a gap below it, cut off, with other bodies, with a prepare certificate, with a forged one, or of
     other blocks than the certified ones, which follow the log as well: nobody is moved, nobody halts (seed 80)."""
-    for wrong in ("gap", "later", "cut", "bodies", "prepare", "forged", "other height", "other chain", "other middle"):
+    for wrong, reason in WRONG_RUNS.items():
         talk, chain = lagging()
         blocks = chain[1:]
         certificate = talk.certificate(COMMIT, blocks[3])
@@ -74,7 +92,7 @@ def test_a_run_that_is_wrong_is_refused_and_another_member_is_asked() -> None:
                 first = 1
         said = talk.run(0, blocks, certificate, first)
         assert talk.height == 1, wrong
-        assert talk.refusals(), wrong
+        assert talk.refusals() == [reason], wrong
         assert not talk.replica.position.halted, wrong
         assert asked_whom(said) == [2], wrong
         talk.run(2, chain[1:], talk.certificate(COMMIT, chain[4]))
@@ -407,3 +425,192 @@ def test_a_block_that_was_looked_up_is_sent_and_one_that_is_not_there_is_not() -
     assert not talk.step(BlockRead(2, None))
     (said,) = talk.step(BlockRead(2, pack_block(block)))
     assert (said.to, said.body, said.frame.payload) == (2, BlockAnswer(0, block.header_raw), block.payload)
+
+
+@pytest.mark.covers("K05", "K06")
+@pytest.mark.parametrize("old", [False, True])
+def test_who_is_one_block_ahead_is_asked_after_a_liar(old: bool) -> None:
+    """A single block is missing: what the liar gave is wrong, or nothing new."""
+    talk, blocks = lagging(2)
+    if old:
+        said = talk.run(0, blocks[:1], talk.certificate(COMMIT, blocks[0]))
+    else:
+        said = talk.run(0, blocks[1:], talk.certificate(PREPARE, blocks[1]))
+    assert asked_for(said) == [(2, 2, 257)]
+
+
+def test_what_came_from_elsewhere_meanwhile_is_no_fault_of_its_source() -> None:
+    """A run of one block, which votes have committed."""
+    talk, blocks = lagging()
+    talk.propose(blocks[1])
+    talk.votes(COMMIT, (0, 2, 3), blocks[1])
+    talk.run(0, blocks[1:2], talk.certificate(COMMIT, blocks[1]))
+    assert not talk.refusals()
+    assert not talk.replica.sync._shunned_until_ms
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_what_votes_will_bring_is_not_fetched(beyond: int) -> None:
+    """After a run: only who is further ahead than the window is asked for more."""
+    talk, blocks = lagging(3)
+    window = talk.members.parameters.window
+    talk.status(2, committed=3 + window + beyond)
+    said = talk.run(0, blocks[1:], talk.certificate(COMMIT, blocks[2]))
+    assert talk.height == 3
+    assert [member for member, first, _ in asked_for(said) if first == 4] == [2] * beyond
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_of_a_run_that_is_longer_than_the_window_there_may_be_more(beyond: int) -> None:
+    """Its source is asked; a shorter one is what its STATUS said."""
+    window = Parameters().window
+    talk, blocks = lagging(1 + window)
+    for _ in range(beyond):
+        blocks.append(talk.block(blocks))
+    said = talk.run(0, blocks[1:], talk.certificate(COMMIT, blocks[-1]))
+    assert talk.height == len(blocks)
+    assert [member for member, _, _ in asked_for(said)] == [0] * beyond
+
+
+@pytest.mark.parametrize(("halves", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_as_many_blocks_are_asked_for_as_fill_a_run(
+    halves: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as the last one says; one at least."""
+    probe = Conversation().chain(1)[0]
+    monkeypatch.setattr(limits, "RUN_BYTES_TARGET", halves * len(probe.payload) // 2)
+    _, _, said = far_behind(monkeypatch)
+    assert [last - first + 1 for _, first, last in asked_for(said)] == [expected] * 3
+
+
+def effects_of_frame(talk: Conversation, frame: Frame) -> list[Effect]:
+    """What the replica wants done, before it is."""
+    return talk.replica.step(Received(frame.sender, encode_frame(frame)), Now(talk.now_ms, talk.wall_ms))
+
+
+@pytest.mark.covers("A18", "K06")
+def test_a_run_is_read_for_a_member_only_when_its_last_one_was() -> None:
+    """And for nobody who has not said where it is."""
+    talk = Conversation()
+    for block in talk.chain(3):
+        talk.commit(block)
+
+    def read() -> list[Effect]:
+        effects = effects_of_frame(talk, talk.seal(3, Kind.FETCH_RUN, FetchRun(0, 1, 3)))
+        return [item for item in effects if isinstance(item, ReadRun)]
+
+    assert read() == [ReadRun(3, 1, 3)]
+    assert read() == []
+    talk.step(RunRead(3, 1, (), None))
+    assert read() == [ReadRun(3, 1, 3)]
+    talk.restart(introduced=False)
+    assert not talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 3))
+
+
+@pytest.mark.covers("A18", "N13")
+def test_a_block_is_served_from_memory_or_from_the_disk() -> None:
+    """What is in the tree at once, all else by what the disk says; nothing to who has not said where it is."""
+    talk = Conversation()
+    block = talk.block()
+    talk.propose(block)
+
+    def asked(name: bytes) -> list[Effect]:
+        effects = effects_of_frame(talk, talk.seal(3, Kind.FETCH_BLOCK, FetchBlock(0, name)))
+        return [item for item in effects if isinstance(item, ReadBlock | Send)]
+
+    (sent,) = asked(block.hash)
+    assert isinstance(sent, Send)
+    assert sent.to == 3
+    assert open_frame(sent.frame).payload == block.payload
+    for name in (genesis_block(CHAIN).hash, b"u" * 32):
+        assert asked(name) == [ReadBlock(3, name)]
+    talk.restart(introduced=False)
+    assert asked(block.hash) == []
+
+
+@pytest.mark.covers("A18", "N13")
+def test_so_many_blocks_are_served_until_the_next_status() -> None:
+    """A correct member never wants more at a time."""
+    talk = Conversation()
+    block = talk.block()
+    talk.propose(block)
+    for _ in range(2):
+        asked = [talk.hear(3, Kind.FETCH_BLOCK, FetchBlock(0, block.hash)) for _ in range(WANTED_MAX + 2)]
+        assert [len(said) for said in asked] == [1] * WANTED_MAX + [0] * 2
+        talk.tick(600)
+        talk.status(3)
+
+
+@pytest.mark.covers("N18")
+def test_a_block_is_asked_of_one_after_the_other() -> None:
+    """Of those that are said to have it, as they are named; where nobody is, of all; never of itself."""
+    name, me = b"u" * 32, 1
+    for named in ([[0, me], [0, 2, me, 3]], [[me]]):
+        talk = Conversation(me=me)
+        talk.votes(COMMIT, (0, 2, 3), talk.block())  # which is missing, too
+        for members in named:
+            talk.replica.sync.want_block(name, members)
+        said = [item for _ in range(4) for item in of_kind(talk.tick(500), Kind.FETCH_BLOCK)]
+        asked = [item.to for item in said if item.body == FetchBlock(0, name)]
+        assert asked[:4] == [0, 2, 3, 0]
+
+
+@pytest.mark.covers("N13")
+def test_of_too_many_blocks_that_are_wanted_the_oldest_is_not_any_more() -> None:
+    """Nothing that others say lets the list grow."""
+    talk = Conversation()
+    names = [bytes([number]) * 32 for number in range(WANTED_MAX + 1)]
+    for name in names:
+        talk.replica.sync.want_block(name, [0])
+    assert list(talk.replica.sync._wanted) == names[1:]
+
+
+def test_a_block_that_is_there_already_is_not_stored_again() -> None:
+    """In the tree, or decided otherwise meanwhile."""
+    for committed in (False, True):
+        talk = Conversation()
+        block, other = talk.block(), talk.block()
+        (talk.commit if committed else talk.propose)(block)
+        asked_of = other if committed else block
+        talk.replica.sync.want_block(asked_of.hash, [0])
+        effects = talk.effects_of(talk.answer_block, 0, asked_of)
+        assert not [item for item in effects if isinstance(item, StoreBlock)]
+
+
+def test_what_a_view_lacks_to_stand_on() -> None:
+    """The block of a prepare certificate above the log; what is committed can be had."""
+    talk = Conversation()
+    talk.commit(talk.block())
+    missing = talk.block([talk.disk.log[-1][0]])
+    lacks = talk.replica.agreement.lacks
+    assert lacks(talk.certificate(PREPARE, missing)) == missing.hash
+    assert lacks(talk.certificate(COMMIT, missing)) is None
+    assert lacks(talk.certificate(PREPARE, talk.block())) is None, "at the height of the log"
+    assert lacks(None) is None
+
+
+@pytest.mark.covers("P21")
+@pytest.mark.parametrize("tip", [0, 2])
+def test_a_backup_that_stands_still_gets_again_what_is_above_its_tip(tip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the primary, and of this view: the base of a view is in its NEW-VIEW."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    talk = Conversation(me=1)
+    base = talk.block()
+    talk.propose(base)
+    for member in (0, 2, 3):
+        talk.ask_for_view(member, 1, talk.certificate(PREPARE, base))
+    assert talk.view == (1, True)
+    for _ in range(2):
+        talk.submit(talk.transaction(client=1))
+    assert proposed(talk.said) == [2, 3]
+    talk.status(3, tip=tip, view=1)
+    talk.tick(TIMING.status_interval_ms)
+    said = talk.status(3, tip=tip, view=1)
+    assert proposed(said) == [seq for seq in (2, 3) if seq > tip]
+    assert {item.to for item in of_kind(said, Kind.PRE_PREPARE)} == {3}
+
+
+def proposed(said: list[Said]) -> list[int]:
+    """At which heights."""
+    bodies = [item.body for item in of_kind(said, Kind.PRE_PREPARE)]
+    return [open_header(body.header).seq for body in bodies if isinstance(body, PrePrepare)]

@@ -34,6 +34,27 @@ def test_q_equal_ones_make_it_stable() -> None:
     assert talk.replica.checkpoints.stable is None
     talk.hear(3, Kind.CHECKPOINT, mine)
     assert talk.replica.checkpoints.stable == mine
+    (note,) = [note for note in talk.notes if note.name == "checkpoint_stable"]
+    assert note.fields == {"height": 2, "log_size": 2}
+
+
+@pytest.mark.covers("K01")
+def test_a_lie_about_what_is_stable_is_noted_whenever_it_comes() -> None:
+    """At that height; what is said of an earlier one is of no use to anybody."""
+    talk, mine = at_checkpoint()
+    for _ in range(2):
+        talk.commit(talk.block([block for block, _ in talk.disk.log[1:]]))
+    (_, latest) = [item.body for item in of_kind(talk.said, Kind.CHECKPOINT)]
+    assert isinstance(latest, Checkpoint)
+    for member in (0, 2):
+        talk.hear(member, Kind.CHECKPOINT, latest)
+    assert talk.replica.checkpoints.stable == latest
+    for body in (mine, other_digest(mine), latest):
+        talk.hear(3, Kind.CHECKPOINT, body)
+    assert not [note for note in talk.notes if note.name == "checkpoint_divergent"]
+    talk.hear(3, Kind.CHECKPOINT, other_digest(latest))
+    (note,) = [note for note in talk.notes if note.name == "checkpoint_divergent"]
+    assert note.fields == {"member": 3, "height": 4}
 
 
 @pytest.mark.covers("K01")

@@ -11,6 +11,7 @@ from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, PrePrepare, Relay
 from bftnode.replica import pool
+from bftnode.replica.sync import RELAYED_BYTES_MAX, RELAYED_MAX
 from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
 
 
@@ -60,7 +61,7 @@ def test_a_relay_is_taken_into_custody() -> None:
     assert of_kind(talk.hear(3, Kind.RELAY, Relay(0), encode((good.raw,))), Kind.PRE_PREPARE)
     for payload in (b"", encode(1), encode((1, 2)), encode((good.raw,) * 1000)):
         talk.hear(3, Kind.RELAY, Relay(0), payload)
-    assert len(talk.refusals()) == 5
+    assert talk.refusals()[1:] == [Reason.CODEC_MALFORMED, *[Reason.CODEC_TYPE] * 3]
 
 
 @pytest.mark.covers("P32", "P33")
@@ -71,14 +72,37 @@ def test_a_relay_of_what_cannot_be_ordered_costs_no_signature_check() -> None:
     talk.commit(talk.block((), [talk.transaction(nonce=1)]))
     talk.submit(talk.transaction(nonce=2))
     hopeless = [talk.transaction(nonce=1, data=b"again"), talk.transaction(nonce=2, data=b"another")]
-    hopeless += [talk.transaction(STRANGER), talk.transaction(valid_until=1)]
+    hopeless += [talk.transaction(STRANGER), talk.transaction(nonce=3, valid_until=1)]
     relay = talk.seal(3, Kind.RELAY, Relay(0), encode(tuple(item.raw[:-1] + b"\x00" for item in hopeless)))
     assert not talk.replica.carried(3, encode_frame(relay))
     talk.deliver(relay)
     assert talk.refusals() == []
-    good = talk.transaction(nonce=3)
-    relay = talk.seal(3, Kind.RELAY, Relay(0), encode((good.raw, hopeless[0].raw)))
+    good, pending = talk.transaction(nonce=3, valid_until=2), talk.replica.pool.oldest()
+    assert pending is not None
+    relay = talk.seal(3, Kind.RELAY, Relay(0), encode((good.raw, hopeless[0].raw, pending.raw)))
     assert list(talk.replica.carried(3, encode_frame(relay))) == [good.raw]
+    talk.deliver(relay)
+    assert talk.replica.pool.known(good.raw) is not None
+
+
+@pytest.mark.covers("N13", "P33")
+def test_a_relay_is_as_long_as_is_allowed() -> None:
+    """In envelopes and in bytes; one more of either is refused before any is looked at."""
+    talk = Conversation(me=2)
+    good = talk.transaction()
+    talk.hear(3, Kind.RELAY, Relay(0), encode((good.raw,) * RELAYED_MAX))
+    assert talk.refusals() == []
+    talk.hear(3, Kind.RELAY, Relay(0), encode((good.raw,) * (RELAYED_MAX + 1)))
+    assert talk.refusals() == [Reason.CODEC_TYPE]
+    most = RELAYED_BYTES_MAX + 16 * RELAYED_MAX
+    around = len(encode((bytes(most),))) - most
+    sizes = [len(encode((bytes(most - around + more),))) - most for more in (0, 1)]
+    assert sizes == [0, 1]
+    talk = Conversation(me=2)
+    for more in (0, 1):
+        talk.hear(3, Kind.RELAY, Relay(0), encode((bytes(most - around + more),)))
+    assert talk.refusals()[1] == Reason.CODEC_SIZE
+    assert talk.refusals()[0] != Reason.CODEC_SIZE
 
 
 @pytest.mark.covers("P32", "P33", "N13")

@@ -69,6 +69,7 @@ def test_a_run_that_does_not_follow_the_log_is_proved_too() -> None:
     assert of_kind(talk.said, Kind.FETCH_RUN)
     talk.run(3, branch[1:], talk.certificate(COMMIT, branch[-1]))
     assert "does not follow the log" in talk.replica.position.halted
+    assert talk.replica.position.highest == talk.replica.agreement.committed_by[1], "nothing is learnt from it"
     assert len(proved(talk).headers) == 4
 
 

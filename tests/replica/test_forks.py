@@ -106,8 +106,9 @@ def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> No
     if restarted:
         talk.restart()
     talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    talk.tick(TIMING.status_interval_ms - 1)
     assert bool(talk.replica.position.halted) is not restarted
-    talk.tick(2 * TIMING.status_interval_ms)
+    talk.tick(TIMING.status_interval_ms)
     assert "height 1 is committed twice" in talk.replica.position.halted
     mine = talk.disk.log[1][1]
     assert mine is not None

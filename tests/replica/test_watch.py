@@ -13,9 +13,16 @@ from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import unpack
 from bftnode.protocol.messages import Kind, Slow
 from bftnode.protocol.transactions import Transaction
-from bftnode.replica import agreement
+from bftnode.replica import agreement, watch
 from bftnode.replica.events import Linked, Unlinked
-from bftnode.replica.watch import GONE_OF_TIMEOUT, KEPT_OUT_TIMEOUTS, LATE_SHARE, LEVEL_MAX, MEMORY_TIMEOUTS
+from bftnode.replica.watch import (
+    GONE_OF_TIMEOUT,
+    KEPT_OUT_DOUBLINGS,
+    KEPT_OUT_TIMEOUTS,
+    LATE_SHARE,
+    LEVEL_MAX,
+    MEMORY_TIMEOUTS,
+)
 from tests.replica.conversation import TIMING, Conversation, Said, of_kind
 from tests.replica.test_view_changes import asked_for
 
@@ -234,6 +241,98 @@ def test_f_complaints_move_nobody_and_f_plus_1_do(n: int, f: int) -> None:
     assert talk.view == (1, False)
     (note,) = [note for note in talk.notes if note.name == "primary_replaced"]
     assert (note.fields["member"], note.fields["complaints"]) == (0, f + 1)
+    assert note.fields["ms"] == KEPT_OUT_TIMEOUTS * TIMEOUT_MS
+
+
+@pytest.mark.covers("N19", "P30")
+def test_a_complaint_lasts_for_three_status_intervals() -> None:
+    """One that is repeated by then is the same one, and has lasted since it began."""
+    talk = Cluster()
+    talk.slow(2)
+    began = talk.now_ms
+    talk.tick(3 * TIMING.status_interval_ms)
+    talk.slow(2)
+    complaint = talk.replica.watch._complaints[2]
+    assert (complaint.since_ms, complaint.last_ms) == (began, talk.now_ms)
+    talk.tick(3 * TIMING.status_interval_ms)
+    assert talk.view == (0, True)
+    talk.slow(3)
+    assert talk.view == (1, False)
+
+
+@pytest.mark.covers("N19", "P30")
+def test_complaints_of_a_view_that_is_only_asked_for_move_nobody() -> None:
+    """It has no primary yet that could be slow."""
+    talk = Cluster()
+    talk.slow(2)
+    talk.slow(3)
+    assert talk.view == (1, False)
+    talk.slow(2, 1)
+    talk.slow(3, 1)
+    assert talk.view == (1, False)
+
+
+@pytest.mark.covers("N19", "P30")
+def test_who_has_complained_of_a_later_view_is_not_heard_of_an_earlier_one() -> None:
+    """It has left it."""
+    talk = Cluster(me=3)
+    talk.open_view(1, talk.certificate(COMMIT, talk.blocks[-1]))
+    talk.slow(2, 2)
+    talk.slow(2, 1)
+    talk.slow(0, 1)
+    assert talk.view == (1, True)
+
+
+def test_a_finding_without_a_yardstick_says_so() -> None:
+    """No round was measured yet: a quarter of the timeout is allowed, and 0 stands for what is not known."""
+    talk = Conversation()
+    talk.submit(talk.transaction())
+    talk.tick(TIMEOUT_MS - 1)
+    (note,) = [note for note in talk.notes if note.name == "primary_suspected"]
+    assert note.fields["round_ms"] == 0
+    assert note.fields["allowed_ms"] == TIMEOUT_MS // 4
+
+
+@pytest.mark.covers("N13")
+@pytest.mark.parametrize("by", ["number", "bytes"])
+def test_the_primary_is_told_in_parts(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so many envelopes, and of so many bytes, at most."""
+    talk = Cluster()
+    waiting = [talk.transaction() for _ in range(7)]
+    (size,) = {len(item.raw) for item in waiting}
+    monkeypatch.setattr(watch, "TOLD_AT_ONCE", 2 if by == "number" else 100)
+    monkeypatch.setattr(watch, "TOLD_BYTES_AT_ONCE", 2 * size if by == "bytes" else 100 * size)
+    talk.submit(*waiting)
+    told = [item for _ in range(120) for item in of_kind(talk.tick(5), Kind.RELAY) if item.to == 0]
+    assert talk.replica.watch.strict
+    parts = [cast(tuple[bytes, ...], unpack(item.frame.payload, 10**7)) for item in told]
+    assert [len(part) for part in parts] == [2, 2, 2, 1]
+    assert [raw for part in parts for raw in part] == [item.raw for item in waiting]
+
+
+@pytest.mark.covers("P30")
+def test_each_time_within_a_while_a_slow_primary_is_passed_over_for_twice_as_long() -> None:
+    """The while is as long as the last time; up to a bound."""
+    talk = Cluster(n=7, me=6)
+    least, keep_out = KEPT_OUT_TIMEOUTS * TIMEOUT_MS, talk.replica.watch._keep_out
+    assert keep_out(1, 0) == least
+    assert keep_out(1, 2 * least - 1) == 2 * least
+    assert keep_out(1, 2 * least - 1 + 4 * least) == least, "it has been back for as long as it was away"
+    assert keep_out(1, 8 * least) == least
+    again_ms = 8 * least
+    for doublings in range(1, KEPT_OUT_DOUBLINGS + 3):
+        again_ms += (least << min(doublings, KEPT_OUT_DOUBLINGS + 1)) - 1
+        assert keep_out(1, again_ms) == least << min(doublings, KEPT_OUT_DOUBLINGS)
+
+
+@pytest.mark.covers("P30")
+def test_who_is_slow_again_is_the_last_to_be_let_back_in() -> None:
+    """Of more than f the one whose turn is longest ago."""
+    talk = Cluster(n=7, me=6)
+    watching = talk.replica.watch
+    for member in (1, 2, 1, 3):
+        watching._keep_out(member, talk.now_ms)
+    assert [member for member in range(7) if watching.passes_by(member)] == [1, 3]
 
 
 @pytest.mark.covers("N19", "P30")
@@ -305,17 +404,17 @@ def test_a_slow_primary_is_passed_over_for_a_while() -> None:
     """Where the view that is left was worth its time; longer with each time; never more than f members."""
     talk = Cluster(n=7, me=6)
     kept = KEPT_OUT_TIMEOUTS * TIMEOUT_MS
-    watch = talk.replica.watch
-    assert [watch._keep_out(member, talk.now_ms) for member in (1, 2, 3)] == [kept] * 3
-    assert [member for member in range(7) if watch.passes_by(member)] == [2, 3], "f of them: the last two"
-    assert watch._keep_out(2, talk.now_ms) == 2 * kept
+    watching = talk.replica.watch
+    assert [watching._keep_out(member, talk.now_ms) for member in (1, 2, 3)] == [kept] * 3
+    assert [member for member in range(7) if watching.passes_by(member)] == [2, 3], "f of them: the last two"
+    assert watching._keep_out(2, talk.now_ms) == 2 * kept
     for member in (4, 5):
-        watch._keep_out(member, talk.now_ms)
+        watching._keep_out(member, talk.now_ms)
     talk.tick(kept)
-    assert not any(watch.passes_by(member) for member in range(7))
-    assert watch._keep_out(2, talk.now_ms) == 4 * kept, "it had come back less than that ago"
+    assert not any(watching.passes_by(member) for member in range(7))
+    assert watching._keep_out(2, talk.now_ms) == 4 * kept, "it had come back less than that ago"
     talk.tick(20 * kept)
-    assert watch._keep_out(2, talk.now_ms) == kept, "long ago"
+    assert watching._keep_out(2, talk.now_ms) == kept, "long ago"
 
 
 @pytest.mark.covers("P30", "P19")
