@@ -174,7 +174,7 @@ class _Known(NamedTuple):
 def _contradiction_of(said: _Said, headers: dict[bytes, _Known]) -> Culprit | None:
     """The plainest contradiction of one member: two COMMITs, a hidden COMMIT, two PREPAREs, votes on two branches,
     VIEW-CHANGEs, NEW-VIEWs."""
-    votes = sorted(said.votes.items(), key=lambda item: (-item[0][0], item[0]))
+    votes = sorted(said.votes.items())
     commits = [list(frames.values()) for place, frames in votes if place[0] == COMMIT]
     prepares = [list(frames.values()) for place, frames in votes if place[0] != COMMIT]
     spoken = [list(frames.values()) for table in (said.changes, said.new_views) for _, frames in sorted(table.items())]

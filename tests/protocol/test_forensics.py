@@ -8,13 +8,14 @@ import msgspec
 import pytest
 
 from bftnode.protocol import forensics
-from bftnode.protocol.blocks import Block
+from bftnode.protocol.blocks import Block, hash_header
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.envelope import encode_frame
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.forensics import Findings, Testimony, investigate
+from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
 from bftnode.protocol.messages import Accusation, Kind, NewView, ViewChange
 from tests.protocol.cluster import OTHER_CHAIN, Cluster, block_of
 
@@ -164,8 +165,70 @@ def test_nobody_is_framed() -> None:
     wrong_kind = encode_frame(CLUSTER.frame(Kind.VIEW_CHANGE, 2, encode(ViewChange(0, 5, None))))
     junk = (b"", b"\xc1", bytes(view), wrong_kind)
     for certificate in (foreign, forged, later):
-        right = Testimony(headers=(Y.header_raw, b"junk"), certificates=(certificate,), new_views=junk)
+        right = Testimony(headers=(b"junk", Y.header_raw), certificates=(certificate,), new_views=junk)
         assert findings(left, right) == Findings(None, ())
+
+
+@pytest.mark.covers("X02")
+def test_junk_among_the_headers_hides_nothing() -> None:
+    """Whoever handed it in, and wherever it stands."""
+    left = holds(ROOT, X, certificates=(certified(X, 4, LEFT),))
+    right = Testimony((b"junk", ROOT.header_raw, Y.header_raw, Y3.header_raw), (certified(Y3, 4, RIGHT),), ())
+    found = findings(left, right)
+    assert (found.fork_height, named(found)) == (2, SHARED)
+
+
+@pytest.mark.covers("X02")
+def test_the_first_height_is_the_lowest_that_can_be_forked() -> None:
+    """Whatever the two blocks of it are said to follow: nobody certified that."""
+    blocks = ROOT, block_of((b"root",), parent=b"p" * 32)
+    certificates = tuple(certified(block, 4, LEFT) for block in blocks)
+    assert findings(holds(*blocks, certificates=certificates), NOTHING).fork_height == 1
+
+
+@pytest.mark.covers("X07")
+def test_headers_of_another_cluster_lead_nowhere() -> None:
+    """Nor do those of another epoch, be a block of ours certified above them."""
+    for strange in (
+        msgspec.structs.replace(Y.header, chain_id=OTHER_CHAIN),
+        msgspec.structs.replace(Y.header, epoch=1),
+    ):
+        raw = encode(strange)
+        above = block_of((b"above",), 3, parent=hash_header(raw))
+        other_root = block_of((b"another root",))
+        left = holds(other_root, certificates=(certified(other_root, 4, LEFT),))
+        right = Testimony((above.header_raw, raw), (certified(above, 4, RIGHT),), ())
+        assert findings(left, right) == Findings(None, ())
+
+
+@pytest.mark.covers("X02")
+@pytest.mark.parametrize("view", range(1, 6))
+def test_the_plainest_is_told_of_who_did_several_things(view: int) -> None:
+    """Two COMMITs rather than two PREPAREs; and these in every view."""
+    double = tuple(certified(block, view, LEFT, PREPARE) for block in (X, Y))
+    for found in (
+        findings(holds(certificates=double), NOTHING),
+        findings(holds(certificates=double[:1]), holds(certificates=double[1:])),
+    ):
+        assert {one.proved for one in found.culprits} == {f"two PREPAREs for different blocks at view {view}, height 2"}
+    commits = tuple(certified(block, view, LEFT) for block in (X3, Y3))
+    found = findings(holds(certificates=(*double, *commits)), NOTHING)
+    assert {one.proved for one in found.culprits} == {f"two COMMITs for different blocks at view {view}, height 3"}
+
+
+@pytest.mark.covers("O13")
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_no_accusation_can_carry_convicts_nobody(more: int) -> None:
+    """A frame that is as long as an accusation has room for does."""
+
+    def opened(size: int) -> bytes:
+        return encode_frame(CLUSTER.frame(Kind.NEW_VIEW, 0, encode(NewView(0, 7, (bytes(size),)))))
+
+    half = EVIDENCE_BYTES_MAX // 2
+    long = opened(half + EVIDENCE_BYTES_MAX - len(opened(half)) + more)
+    assert len(long) == EVIDENCE_BYTES_MAX + more
+    found = investigate(holds(certificates=(), new_views=(opened(1), long)), NOTHING, CLUSTER.members, verify)
+    assert named(found) == [0] * (1 - more)
 
 
 def test_headers_alone_commit_nothing() -> None:

@@ -7,7 +7,7 @@ from bftnode.protocol import limits, quorums
 from bftnode.protocol.blocks import pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import encode
-from bftnode.protocol.errors import Refused
+from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.messages import BODY_OF, Kind, NewView, Seen, Status, ViewChange, open_body, open_run_payload
 from tests.protocol.cluster import Cluster, block_of
 
@@ -35,6 +35,9 @@ def test_a_run_is_blocks() -> None:
     for bad in (b"\x90", b"", b"\x91\xc0", encode(packed) + b"\x00"):
         with pytest.raises(Refused):
             open_run_payload(bad)
+    with pytest.raises(Refused) as refusal:
+        open_run_payload(encode(()))
+    assert refusal.value.reason is Reason.CODEC_MALFORMED
 
 
 def test_lists_are_no_longer_than_a_cluster_has_members() -> None:

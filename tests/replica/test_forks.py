@@ -151,6 +151,25 @@ def test_the_log_on_the_disk_proves_a_fork_that_is_far_below_the_head() -> None:
     assert len(proved(talk).headers) == 2
 
 
+@pytest.mark.covers("X02")
+def test_the_certificate_of_its_head_convicts_whom_its_highest_one_does_not() -> None:
+    """A quorum has prepared another block since, and is another one."""
+    talk = Conversation(me=3)
+    blocks = talk.chain(3)
+    for block in blocks[:2]:
+        talk.propose(block)
+    talk.votes(COMMIT, (0, 1, 2), blocks[1])
+    assert (talk.height, sorted(talk.replica.agreement.committed_by)) == (2, [2])
+    talk.propose(blocks[2])
+    talk.votes(PREPARE, (0, 2), blocks[2])
+    highest = talk.replica.position.highest
+    assert highest is not None
+    assert sorted(vote.sender for vote in highest.votes) == [0, 2, 3]
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    talk.tick(2 * TIMING.status_interval_ms)
+    assert sorted({item.culprit for item in talk.accused}) == [0, 1, 2]
+
+
 def test_another_certificate_of_the_same_block_is_no_fork() -> None:
     """Other signers, or a later view, at the head and below it."""
     talk = Conversation(me=3)

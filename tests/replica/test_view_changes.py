@@ -5,6 +5,7 @@ import pytest
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
 from bftnode.protocol.envelope import Frame, encode_frame
 from bftnode.protocol.errors import Reason
+from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.messages import Kind, NewView, ViewChange
 from tests.replica.conversation import TIMING, Conversation, Said, of_kind, voted
 
@@ -430,7 +431,9 @@ def test_hiding_a_commit_in_a_view_change_is_evidence() -> None:
     talk.vote(COMMIT, 3, block)
     talk.vote(COMMIT, 0, block)
     talk.ask_for_view(3, 1, None)
-    assert [accuse.culprit for accuse in talk.accused] == [3]
+    (accuse,) = talk.accused
+    assert (accuse.culprit, accuse.proved) == check_accusation(accuse.accusation, talk.members, talk.keyring.verify)
+    assert "hides its COMMIT" in accuse.proved
     talk.ask_for_view(0, 1, talk.certificate(PREPARE, block))
     assert len(talk.accused) == 1, "an honest report is none"
 

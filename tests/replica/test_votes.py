@@ -4,9 +4,12 @@ import pytest
 
 from bftnode.protocol.certificates import COMMIT, PREPARE, Vote, VoteSignature
 from bftnode.protocol.codec import encode
-from bftnode.protocol.envelope import Frame, encode_frame, signing_bytes
+from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
 from bftnode.protocol.evidence import check_accusation
-from bftnode.protocol.messages import Accusation, Kind
+from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
+from bftnode.protocol.messages import Accusation, Kind, NewView, Slow
+from bftnode.replica.effects import Accuse
+from bftnode.replica.voice import ACCUSATIONS_MAX
 from bftnode.replica.votes import BALLOTS_MAX, VoteBook
 from tests.replica.conversation import CHAIN, Conversation, of_kind, voted
 
@@ -255,3 +258,42 @@ def test_each_thing_that_is_proved_of_a_member_is_kept_once() -> None:
     assert len({what for _, what in proved}) == 2
     assert encode(first) in talk.disk.journal.values()
     assert encode(second) in talk.disk.journal.values()
+
+
+@pytest.mark.covers("N10", "O12")
+@pytest.mark.parametrize("phase", [PREPARE, COMMIT])
+def test_two_votes_for_one_height_are_evidence_for_anybody(phase: int) -> None:
+    """Both frames are put together from what is kept of votes: they verify as they were signed."""
+    talk = Conversation()
+    for block in (talk.block(), talk.block()):
+        talk.vote(phase, 3, block)
+    (accuse,) = talk.accused
+    assert (accuse.culprit, accuse.proved) == check_accusation(accuse.accusation, talk.members, talk.keyring.verify)
+    assert accuse.culprit == 3
+    for raw in (accuse.accusation.first, accuse.accusation.second):
+        frame = open_frame(raw)
+        assert (frame.kind, frame.sender, frame.payload) == (phase, 3, b"")
+
+
+@pytest.mark.covers("N13", "O13")
+def test_so_many_things_are_proved_of_a_member_and_no_more() -> None:
+    """Each is durable; a liar fills no disk."""
+    talk = Conversation()
+    voice, frame = talk.replica.voice, talk.seal(3, Kind.SLOW, Slow(0, 0))
+    for number in range(ACCUSATIONS_MAX + 2):
+        voice.accuse(3, f"lie {number}", frame, frame)
+    accused = [item.proved for item in voice.take() if isinstance(item, Accuse)]
+    assert accused == [f"lie {number}" for number in range(ACCUSATIONS_MAX)]
+
+
+@pytest.mark.covers("N13", "O13")
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_frame_that_no_accusation_can_carry_is_not_accused(more: int) -> None:
+    """One that is as long as an accusation has room for is."""
+    talk = Conversation()
+    frame = talk.seal(3, Kind.NEW_VIEW, NewView(0, 3, (bytes(EVIDENCE_BYTES_MAX // 2),)))
+    room = EVIDENCE_BYTES_MAX - len(encode_frame(frame))
+    frame = talk.seal(3, Kind.NEW_VIEW, NewView(0, 3, (bytes(EVIDENCE_BYTES_MAX // 2 + room + more),)))
+    assert len(encode_frame(frame)) == EVIDENCE_BYTES_MAX + more
+    talk.replica.voice.accuse(3, "a lie", frame, frame)
+    assert len([item for item in talk.replica.voice.take() if isinstance(item, Accuse)]) == 1 - more
