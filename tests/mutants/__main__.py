@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutants.known import Codes, forget, load, remember, restore, verdict
-from tests.mutants.soonest import BUDGET_S
+from tests.mutants.soonest import BUDGET_S, STATISTICS, shorten
 from tests.mutants.survivors import page, survivors
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -63,7 +63,7 @@ pytest_add_cli_args=
     no:unraisableexception
 pytest_add_cli_args_test_selection=
     {tests}
-timeout_multiplier=1.5
+timeout_multiplier=4.0
 timeout_constant=4.0
 use_git_change_detection=false
 on_dependency_change=ignore
@@ -147,6 +147,7 @@ def main() -> int:
     if not options.count:
         if options.again:
             print(f"{forget(MUTANTS)} lived and are played again")
+        shorten(MUTANTS / STATISTICS)
         code = play(options.minutes, options.only, options.children)
         remember(MUTANTS)
         if code not in (0, -signal.SIGINT):

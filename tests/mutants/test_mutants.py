@@ -33,8 +33,24 @@ def chosen(seconds: dict[str, float], folder: Path, monkeypatch: pytest.MonkeyPa
 def test_the_quickest_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And who survives the budget survives."""
     assert chosen({"slow": 3.0, "quick": 0.1, "middle": 1.0}, tmp_path, monkeypatch) == ["quick", "middle", "slow"]
-    assert chosen({"a": 10.0, "b": 1.0, "c": 11.0}, tmp_path, monkeypatch) == ["b", "a"]
+    most = soonest.BUDGET_S
+    assert chosen({"a": most - 1.0, "b": 1.0, "c": most}, tmp_path, monkeypatch) == ["b", "a"]
     assert chosen({"alone": 100.0}, tmp_path, monkeypatch) == ["alone"], "one is always played"
+
+
+def test_what_is_beyond_the_budget_is_not_even_looked_for(tmp_path: Path) -> None:
+    """Of each function by itself; what was measured stays, for tests that come later."""
+    statistics = tmp_path / "mutmut-stats.json"
+    soonest.shorten(statistics)
+    assert not statistics.exists(), "nothing was measured yet"
+    most = soonest.BUDGET_S
+    seconds = {"quick": 0.5, "slow": most - 0.5, "slower": most, "slowest": 9 * most}
+    tests = {"one": ["slower", "quick", "slow"], "other": ["slowest"], "none": []}
+    measured = {"duration_by_test": seconds, "tests_by_mangled_function_name": tests, "stats_time": 1.0}
+    statistics.write_text(json.dumps(measured), encoding="utf-8")
+    soonest.shorten(statistics)
+    kept = {"one": ["quick", "slow"], "other": ["slowest"], "none": []}
+    assert json.loads(statistics.read_text(encoding="utf-8")) == measured | {"tests_by_mangled_function_name": kept}
 
 
 def test_what_is_counted() -> None:
