@@ -63,7 +63,7 @@ pytest_add_cli_args=
     no:unraisableexception
 pytest_add_cli_args_test_selection=
     {tests}
-timeout_multiplier=4.0
+timeout_multiplier=2.5
 timeout_constant=4.0
 use_git_change_detection=false
 on_dependency_change=ignore

@@ -122,6 +122,19 @@ def honest_frames() -> list[Frame]:
     return [said(kind, body, counter=i) for i, (kind, body) in enumerate(bodies + bodies, 1)]
 
 
+@pytest.mark.covers("O12", "X07")
+def test_what_looks_like_a_contradiction_and_is_none() -> None:
+    """A branch may be left between two PREPAREs; who has voted in a view had asked for it before; and a VIEW-CHANGE
+    says nothing beside a NEW-VIEW."""
+    change = said(Kind.VIEW_CHANGE, ViewChange(0, 3, None))
+    commit = said(Kind.COMMIT, Vote(0, 3, 1, X.hash))
+    opened = said(Kind.NEW_VIEW, NewView(0, 3, changes(3, None)))
+    prepares = [said(Kind.PREPARE, Vote(0, 3, block.seq, block.hash)) for block in (X, Y2)]
+    assert refusal(*prepares, (Y2.header_raw,)) is Reason.UNEXPECTED
+    for first, second in itertools.permutations((change, commit, opened), 2):
+        assert refusal(first, second) is Reason.UNEXPECTED
+
+
 @pytest.mark.covers("O12")
 def test_nothing_that_a_correct_member_says_is_evidence() -> None:
     """Every ordered pair of its frames, repetitions included, with and without the headers of either branch."""

@@ -145,6 +145,8 @@ def test_a_frontier_grows_in_any_pieces(size: int) -> None:
         seen += made
     assert (step.size, step.peaks, seen) == (whole.size, whole.peaks, nodes)
     assert Frontier.load(size, node_at).peaks == whole.peaks
+    complete = [(level, at) for level in range(size.bit_length()) for at in range(size >> level)]
+    assert sorted(nodes) == [(level, at, node_at(level, at)) for level, at in complete]
 
 
 @pytest.mark.covers("A08")

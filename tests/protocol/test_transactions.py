@@ -57,6 +57,14 @@ def test_a_changed_body_is_not_signed(change: dict[str, object]) -> None:
 def test_sizes_are_bounded() -> None:
     """A larger envelope is refused before it is looked at; one operation is the least, 4096 are the most."""
     assert refusal(bytes(limits.TRANSACTION_BYTES_MAX + 1)) is Reason.TX_SIZE
+    for more in (0, 1):
+        operation = bytes(limits.TRANSACTION_BYTES_MAX - len(transaction(1, (bytes(70_000),)).raw) + 70_000 + more)
+        largest = transaction(1, (operation,)).raw
+        assert len(largest) == limits.TRANSACTION_BYTES_MAX + more
+        if more:
+            assert refusal(largest) is Reason.TX_SIZE
+        else:
+            assert open_transaction(largest, CHAIN).body.operations == (operation,)
     assert refusal(transaction(1, ()).raw) is Reason.TX_MALFORMED
     assert open_transaction(transaction(1, (b"",) * limits.OPERATIONS_MAX).raw, CHAIN)
     assert refusal(transaction(1, (b"",) * (limits.OPERATIONS_MAX + 1)).raw) is Reason.TX_MALFORMED

@@ -26,3 +26,23 @@ def test_when_it_is_full_the_lowest_view_gives_way_from_above_but_for_what_is_ne
     assert chain.add(Entry(talk.block(view=3), ()), protected) in {block.hash for block in other[5:]}
     assert chain.add(Entry(talk.block(view=3), ()), ()) == needed[2].hash
     assert len(chain) == BLOCKS_MAX
+
+
+def test_the_head_is_known_and_contradicts_nothing() -> None:
+    """It is in no tree: what is committed has left it."""
+    talk = Conversation()
+    blocks = talk.chain(3)
+    chain = Chain(genesis_block(CHAIN), Frontier())
+    for block in blocks:
+        chain.add(Entry(block, ()))
+    path = chain.path(blocks[1].hash)
+    assert isinstance(path, list)
+    chain.connect(path, 2)
+    assert chain.commit(path) == (blocks[0].hash, blocks[1].hash)
+    assert chain.get(blocks[1].hash) is chain.head is path[-1]
+    assert [chain.get(block.hash) is None for block in blocks] == [True, False, False]
+    assert not chain.is_known_contradiction(blocks[1].hash)
+    assert not chain.is_known_contradiction(blocks[2].hash)
+    beside = talk.block([blocks[0], talk.block(blocks[:1])])
+    chain.add(Entry(beside, ()))
+    assert chain.is_known_contradiction(beside.hash)

@@ -38,6 +38,18 @@ def test_q_equal_ones_make_it_stable() -> None:
     assert note.fields == {"height": 2, "log_size": 2}
 
 
+@pytest.mark.covers("K02")
+def test_who_is_the_last_to_execute_knows_at_once_that_it_is_stable() -> None:
+    """What the others said of that height was kept."""
+    talk, mine = at_checkpoint()
+    late = Conversation()
+    for member in (0, 3):
+        late.hear(member, Kind.CHECKPOINT, mine)
+    for block, _ in talk.disk.log[1:]:
+        late.commit(block)
+    assert late.replica.checkpoints.stable == mine
+
+
 @pytest.mark.covers("K01")
 def test_a_lie_about_what_is_stable_is_noted_whenever_it_comes() -> None:
     """At that height; what is said of an earlier one is of no use to anybody."""

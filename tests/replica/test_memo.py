@@ -4,8 +4,10 @@ import msgspec
 import pytest
 
 from bftnode.protocol.certificates import COMMIT, PREPARE
+from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import verify
 from bftnode.protocol.errors import Reason, Refused
+from bftnode.replica import view_change
 from bftnode.replica.view_change import VOTES_REMEMBERED, CertificateMemo
 from tests.protocol.cluster import Cluster
 
@@ -72,3 +74,21 @@ def test_what_is_remembered_is_bounded(memo: CertificateMemo, seen: Verification
         memo._verify = always
     memo.check(first)
     assert seen.count == 10
+
+
+@pytest.mark.covers("C14")
+def test_as_many_as_are_remembered_cost_nothing_twice(
+    memo: CertificateMemo, seen: Verifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of certificates, and of votes; with one more the oldest is forgotten."""
+    monkeypatch.setattr(view_change, "CERTIFICATES_REMEMBERED", 2)
+    monkeypatch.setattr(view_change, "VOTES_REMEMBERED", 15)
+    first, second, third = (CLUSTER.certificate(COMMIT, 1, seq) for seq in (1, 2, 3))
+    for certificate in (first, second, first, second, third):
+        memo.check(certificate)
+    assert seen.count == 15
+    assert list(memo._valid) == [encode(second), encode(third)]
+    memo.check(first)
+    assert seen.count == 15, "its votes are remembered"
+    memo.check(CLUSTER.certificate(COMMIT, 1, 4))
+    assert (seen.count, len(memo._votes)) == (20, 15)

@@ -5,14 +5,17 @@ from itertools import permutations
 
 import pytest
 
+from bftnode.apps.execution import ADMIT, REMOVE, SystemOperation, system_operation
 from bftnode.protocol.blocks import open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import unpack
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, PrePrepare
+from bftnode.protocol.nonces import CLIENT
+from bftnode.protocol.transactions import Transaction, TransactionBody, open_transaction, sign_transaction
 from bftnode.replica import agreement
-from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
+from tests.replica.conversation import CHAIN, STRANGER, Conversation, of_kind, voted
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 7, 10, 31])
@@ -254,3 +257,108 @@ def test_a_primary_that_restarts_does_not_propose_twice() -> None:
         assert isinstance(item.body, PrePrepare)
         assert item.body == proposed.body, "the same block again, or none"
     assert talk.replica.agreement.tip.block.seq == 1
+
+
+@pytest.mark.covers("N01", "O12")
+def test_two_proposals_that_wait_for_their_parent_are_evidence_too() -> None:
+    """Neither was accepted yet."""
+    talk = Conversation()
+    parent = talk.block()
+    for block in (talk.block([parent]), talk.block([parent])):
+        talk.propose(block)
+    (accuse,) = talk.accused
+    assert (accuse.culprit, accuse.proved) == (0, "two PRE-PREPAREs for different blocks at view 0, height 2")
+
+
+def test_what_is_decided_is_no_proposal_any_more() -> None:
+    """Accepted or waiting, up to the height that is committed."""
+    talk = Conversation()
+    blocks = talk.chain(3)
+    for block in (blocks[0], blocks[2]):
+        talk.propose(block)
+    proposals = talk.replica.agreement._proposals
+    assert (list(proposals._accepted), list(proposals._waiting)) == ([1], [3])
+    talk.votes(PREPARE, (0, 2), blocks[0])
+    talk.votes(COMMIT, (0, 2), blocks[0])
+    assert (list(proposals._accepted), list(proposals._waiting)) == ([], [3])
+
+
+@pytest.mark.covers("A05")
+def test_an_envelope_may_be_in_its_last_block() -> None:
+    """At the height that it names, and not above it."""
+    talk = Conversation()
+    first = talk.block()
+    talk.commit(first)
+    assert voted(talk.propose(talk.block([first], [talk.transaction(valid_until=2)])), PREPARE)
+
+
+@pytest.mark.covers("P32")
+def test_an_envelope_in_custody_is_not_opened_again() -> None:
+    """Its signature was checked when it came."""
+    talk = Conversation()
+    known = talk.transaction()
+    talk.submit(known)
+    opened: list[bytes] = []
+    proposals, parent = talk.replica.agreement._proposals, talk.replica.chain.head
+
+    def open_envelope(raw: bytes) -> Transaction:
+        opened.append(raw)
+        return open_transaction(raw, CHAIN)
+
+    fresh = talk.transaction()
+    block = talk.block((), [known, fresh])
+    assert proposals._open_transactions(block, parent.block.seq, open_envelope) == (known, fresh)
+    assert opened == [fresh.raw]
+
+
+@pytest.mark.covers("N22")
+def test_a_stranger_may_have_been_admitted_by_what_is_not_executed_yet() -> None:
+    """So its envelope is waited with, and refused once it is known that it was not."""
+    talk = Conversation()
+    first = talk.block()
+    talk.propose(first)
+    second = talk.block([first], [talk.transaction(STRANGER)])
+    assert not voted(talk.propose(second), PREPARE)
+    assert talk.refusals() == []
+    talk.votes(PREPARE, (0, 2), first)
+    talk.votes(COMMIT, (0, 2), first)
+    assert talk.refusals() == [Reason.TX_UNKNOWN_CLIENT]
+
+
+@pytest.mark.covers("N22", "A02")
+def test_a_client_is_admitted_and_removed_by_what_is_executed() -> None:
+    """From the next block on: what it sends is taken, and what waits of it is let go."""
+    talk = Conversation()
+
+    def ordered(action: int, role: int) -> None:
+        operation = system_operation(SystemOperation(action, talk.keyring.clients[STRANGER], role))
+        body = TransactionBody(CHAIN, talk.keyring.clients[0], talk.transaction().key[1], 10**6, (operation,))
+        blocks = [block for block, _ in talk.disk.log[1:]]
+        talk.commit(talk.block(blocks, [sign_transaction(body, talk.keyring.client_signer(0))]))
+
+    talk.submit(talk.transaction(STRANGER))
+    assert talk.answers[-1].reason == Reason.TX_UNKNOWN_CLIENT
+    ordered(ADMIT, CLIENT)
+    waits = talk.transaction(STRANGER)
+    talk.submit(waits)
+    assert talk.answers[-1].reason is None
+    ordered(REMOVE, 0)
+    assert (talk.answers[-1].transaction, talk.answers[-1].reason) == (waits, Reason.TX_UNKNOWN_CLIENT)
+    talk.submit(talk.transaction(STRANGER))
+    assert talk.answers[-1].reason == Reason.TX_UNKNOWN_CLIENT
+    ordered(ADMIT, CLIENT)
+    talk.submit(talk.transaction(STRANGER))
+    assert talk.answers[-1].reason is None
+
+
+@pytest.mark.covers("A05", "P22")
+def test_what_waits_is_let_go_when_no_block_can_take_it_any_more() -> None:
+    """Not before; and its client hears why."""
+    talk = Conversation(me=2)
+    waits = talk.transaction(client=1, valid_until=2)
+    talk.submit(waits)
+    for height in (1, 2):
+        assert not [item for item in talk.answers if item.reason == Reason.TX_EXPIRED], height
+        talk.commit(talk.block([block for block, _ in talk.disk.log[1:]]))
+    assert (talk.answers[-1].transaction, talk.answers[-1].reason) == (waits, Reason.TX_EXPIRED)
+    assert talk.replica.pool.oldest_since_ms == talk.now_ms

@@ -297,3 +297,60 @@ def test_a_frame_that_no_accusation_can_carry_is_not_accused(more: int) -> None:
     assert len(encode_frame(frame)) == EVIDENCE_BYTES_MAX + more
     talk.replica.voice.accuse(3, "a lie", frame, frame)
     assert len([item for item in talk.replica.voice.take() if isinstance(item, Accuse)]) == 1 - more
+
+
+def test_what_was_verified_is_forgotten_with_its_height() -> None:
+    """Now and then; what is above stays known."""
+    talk = Conversation()
+    checks: list[bytes] = []
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        checks.append(message)
+        return True
+
+    book = VoteBook(talk.members, verify)
+    name = bytes(32)
+
+    def quorum(seq: int) -> None:
+        for sender in (0, 2, 3):
+            book.add(COMMIT, Vote(0, 0, seq, name), VoteSignature(sender, 1, seq, bytes(64)))
+        assert book.quorum(COMMIT, 0, seq, name) is not None
+
+    for seq in range(1, 22):
+        quorum(seq)
+    book.forget_up_to(10)
+    assert len(book._verified) == 63, "few enough to be left alone"
+    book.add(COMMIT, Vote(0, 0, 22, name), VoteSignature(1, 1, 22, bytes(64)), own=True)
+    book.forget_up_to(11)
+    assert len(book._verified) == 64
+    quorum(22)
+    book.forget_up_to(11)
+    assert sorted({seq for seq, _, _ in book._verified}) == list(range(12, 23))
+    count = len(checks)
+    assert book.quorum(COMMIT, 0, 12, name) is not None
+    assert len(checks) == count
+
+
+def test_of_what_is_missing_only_heights_above_are_asked() -> None:
+    """And of what nobody has voted for all is."""
+    talk = Conversation()
+    book = VoteBook(talk.members, talk.keyring.verify)
+    assert book.seen(COMMIT, 0, 9, bytes(32)) == ()
+    for sender in (0, 2):
+        book.add(COMMIT, Vote(0, 0, 5, bytes(32)), VoteSignature(sender, 1, 1, bytes(64)))
+    missing = [book.missing(COMMIT, above) for above in (4, 5)]
+    assert missing == [talk.quorum - 2, talk.quorum]
+    assert book.missing(PREPARE, 4) == talk.quorum
+
+
+def test_who_may_not_vote_repeats_nothing() -> None:
+    """Nor is what somebody has committed said again to him."""
+    talk = Conversation()
+    blocks = talk.chain(2)
+    for block in blocks:
+        talk.propose(block)
+    again = talk.replica.agreement.votes_to_repeat
+    assert again(0) == [(PREPARE, block.seq, block.hash) for block in blocks]
+    assert again(1) == [(PREPARE, 2, blocks[1].hash)]
+    talk.replica.position.halted = "it met a fork"
+    assert again(0) == []
