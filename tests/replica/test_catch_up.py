@@ -5,11 +5,12 @@ import pytest
 from bftnode.protocol import limits
 from bftnode.protocol.blocks import Block, genesis_block, open_header, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
+from bftnode.protocol.codec import unpack
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, PrePrepare, Run
-from bftnode.replica import agreement
+from bftnode.replica import agreement, sync
 from bftnode.replica.effects import Effect, ReadBlock, ReadRun, Send, StoreBlock
 from bftnode.replica.events import BlockRead, Now, Received, RunRead
 from bftnode.replica.sync import RUNS_SERVED_MAX, WANTED_MAX
@@ -614,3 +615,49 @@ def proposed(said: list[Said]) -> list[int]:
     """At which heights."""
     bodies = [item.body for item in of_kind(said, Kind.PRE_PREPARE)]
     return [open_header(body.header).seq for body in bodies if isinstance(body, PrePrepare)]
+
+
+@pytest.mark.covers("P21", "A04")
+@pytest.mark.parametrize(("blocks_for", "spare", "expected"), [(2, 0, 2), (2, -1, 2), (1, 1, 2), (1, 0, 1)])
+def test_what_is_sent_again_at_once_is_bounded(
+    blocks_for: int, spare: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many proposals as fill it, the last one whole; votes come all the same."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    talk = Conversation(me=0)
+    for _ in range(4):
+        talk.submit(talk.transaction())
+    assert proposed(talk.said) == [1, 2, 3, 4]
+    (size,) = {len(item.frame.payload) for item in of_kind(talk.said, Kind.PRE_PREPARE)}
+    monkeypatch.setattr(sync, "RESENT_BYTES_TARGET", blocks_for * size + spare)
+    talk.status(3)
+    talk.tick(TIMING.status_interval_ms)
+    said = talk.status(3)
+    assert proposed(said) == list(range(1, expected + 1))
+    assert [seq for _, seq, _ in voted(said, PREPARE)] == [1, 2, 3, 4]
+
+
+def test_others_are_asked_for_the_rest_however_little_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be asked for next: a run and a block, with a run on its way."""
+    _, _, said = far_behind(monkeypatch, height=2 * RUN + 1)
+    assert asked_for(said) == [(2, 11, 20), (3, 21, 30)]
+
+
+def test_a_log_that_is_here_is_not_wanted() -> None:
+    """Somebody is known to have committed what is committed here."""
+    talk = Conversation()
+    talk.commit(talk.block())
+    talk.status(3, committed=5)
+    assert not talk.effects_of(talk.replica.sync.want_log, 1)
+    assert not talk.replica.sync._fetches
+
+
+@pytest.mark.covers("A04", "P16")
+def test_so_many_envelopes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest."""
+    monkeypatch.setattr(sync, "RELAYED_MAX", 2)
+    talk = Conversation(me=2)
+    waiting = [talk.transaction() for _ in range(3)]
+    talk.submit(*waiting)
+    (relay,) = of_kind(talk.tick(500), Kind.RELAY)
+    assert unpack(relay.frame.payload, 10**6) == tuple(item.raw for item in waiting[:2])

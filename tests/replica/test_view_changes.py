@@ -1,5 +1,6 @@
 """When a replica leaves a view, what it says, what it believes, and on what the next view stands."""
 
+import msgspec
 import pytest
 
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
@@ -111,9 +112,14 @@ def test_progress_resets_the_timeout() -> None:
         talk.ask_for_view(0, view)
         talk.ask_for_view(2, view)
     assert talk.replica.view_changes.timeout_ms == 8000
+    talk.replica.view_changes.progressed(11)
+    assert talk.replica.view_changes.fruitless == 11, "it is not active"
     talk.open_view(12)
+    talk.replica.view_changes.progressed(0)
+    assert talk.replica.view_changes.fruitless == 11, "what is committed with an earlier view's votes is not its work"
     talk.commit(talk.block(view=12), view=12)
     assert talk.replica.view_changes.timeout_ms == 1000
+    assert talk.replica.view_changes.fruitless == 0
 
 
 @pytest.mark.covers("P10", "V10")
@@ -575,3 +581,113 @@ def test_a_base_that_is_lacking_is_nothing_to_the_next_view() -> None:
     assert not of_kind(said, Kind.NEW_VIEW)
     assert talk.view == (2, False)
     assert asked_for(talk.tick(1))[-1] == (3, None)
+
+
+@pytest.mark.covers("P18", "V07")
+def test_a_courtesy_is_granted_when_it_is_due() -> None:
+    """A while after who stands alone has asked; and so long after the last one."""
+    talk = Conversation()
+    talk.tick(1000)
+    talk.ask_for_view(3, 1)
+    assert not asked_for(talk.tick(TIMING.courtesy_delay_ms - 1))
+    assert [view for view, _ in asked_for(talk.tick(1))] == [1]
+    granted_ms = talk.now_ms
+    talk.open_view(1)
+    assert talk.view == (1, True)
+    talk.ask_for_view(3, 2)
+    assert not asked_for(talk.tick(granted_ms + TIMING.courtesy_interval_ms - 1 - talk.now_ms))
+    assert [view for view, _ in asked_for(talk.tick(1))] == [2]
+
+
+def test_since_when_a_member_asks_for_a_later_view_than_mine() -> None:
+    """Asking for a still later one begins nothing anew; but for who has asked for mine and goes on."""
+    talk = Conversation()
+    slots = talk.replica.view_changes._slots
+    talk.ask_for_view(3, 2)
+    talk.tick(700)
+    talk.ask_for_view(3, 3)
+    assert slots[3].since_ms == 0
+    talk.open_view(3)
+    assert talk.view == (3, True)
+    talk.tick(700)
+    talk.ask_for_view(3, 4)
+    assert slots[3].since_ms == talk.now_ms
+
+
+@pytest.mark.covers("V10", "V06")
+def test_which_view_change_of_a_member_is_kept() -> None:
+    """The latest view; below mine none; another certificate later on is no lie, and the same one again is nothing."""
+    talk = Conversation(me=0)
+    certificate = talk.certificate(PREPARE, talk.block())
+    talk.ask_for_view(3, 1)
+    talk.ask_for_view(3, 2, certificate)
+    talk.ask_for_view(3, 1)
+    assert talk.replica.view_changes.asked() == {3: 2}
+    talk.ask_for_view(3, 2, certificate)
+    assert not talk.accused
+    talk.ask_for_view(3, 2)
+    (accuse,) = talk.accused
+    assert (accuse.culprit, accuse.proved) == (3, "two VIEW-CHANGEs for view 2 with different certificates")
+    talk.open_view(5)
+    assert talk.view == (5, True)
+    said = talk.ask_for_view(3, 6)
+    assert not of_kind(said, Kind.NEW_VIEW), "it is ahead"
+    assert [item.to for item in of_kind(talk.ask_for_view(2, 4), Kind.NEW_VIEW)] == [2]
+    assert talk.replica.view_changes.asked() == {3: 6}
+
+
+def test_nobody_changes_to_view_0() -> None:
+    """Everybody begins there."""
+    talk = Conversation()
+    talk.ask_for_view(3, 0)
+    assert talk.refusals() == [Reason.BAD_VIEW_CHANGE]
+
+
+@pytest.mark.covers("V11", "O12")
+def test_each_view_of_a_primary_has_a_new_view_of_its_own() -> None:
+    """The next one of the same primary, in the view that is open, is no second one."""
+    talk = Conversation(me=3)
+    talk.open_view(1)
+    talk.deliver(talk.new_view(5, dict.fromkeys((0, 1, 2))))
+    assert talk.view == (5, True)
+    talk.deliver(talk.new_view(1, dict.fromkeys((0, 1, 2))))
+    assert not talk.accused
+
+
+@pytest.mark.covers("V01", "V09")
+def test_a_view_change_in_a_new_view_is_verified_unless_it_is_the_one_that_was() -> None:
+    """Whoever has signed another one; and a member that does not exist has signed none."""
+    talk = Conversation(me=2)
+    talk.ask_for_view(3, 1)
+    frames = [talk.seal(member, Kind.VIEW_CHANGE, ViewChange(0, 1, None)) for member in (0, 1, 3)]
+    for change in ({"signature": bytes(64)}, {"sender": talk.n}):
+        forged = [*frames[:2], msgspec.structs.replace(frames[2], **change)]
+        body = NewView(0, 1, tuple(encode_frame(frame) for frame in forged))
+        talk.deliver(talk.seal(1, Kind.NEW_VIEW, body))
+        assert talk.view == (0, True)
+    assert talk.refusals() == [Reason.BAD_NEW_VIEW] * 2
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_view_that_opens_is_noted_with_what_it_stands_on(prepared: bool) -> None:
+    """0 is the log."""
+    talk = Conversation(me=3)
+    block = talk.block()
+    talk.open_view(1, talk.certificate(PREPARE, block) if prepared else None)
+    (note,) = [note for note in talk.notes if note.name == "new_view"]
+    assert note.fields == {"view": 1, "base": int(prepared), "fruitless": 0}
+
+
+@pytest.mark.covers("A04", "P21")
+def test_who_is_behind_gets_the_new_view_now_and_then() -> None:
+    """Twice a status interval at most; where the view is the first there is none."""
+    talk = Conversation(me=3)
+    assert not of_kind(talk.status(2, active=False), Kind.NEW_VIEW)
+    talk.open_view(1)
+
+    def given(after_ms: int) -> int:
+        talk.tick(after_ms)
+        return len(of_kind(talk.status(2), Kind.NEW_VIEW))
+
+    half_ms = TIMING.status_interval_ms // 2
+    assert [given(after) for after in (0, half_ms - 1, 1, half_ms)] == [1, 0, 1, 1]
