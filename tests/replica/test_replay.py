@@ -253,6 +253,8 @@ def test_probation_ends_above_everything_that_may_have_been_said() -> None:
     assert talk.replica.position.quarantine == Quarantine.PROBATION
     barrier = 1 + 4 * talk.members.parameters.window
     blocks = []
+    talk.submit(talk.transaction(client=1))
+    talk.tick(700)
     while talk.height < barrier:
         blocks.append(talk.block(blocks))
         talk.commit(blocks[-1])
@@ -260,6 +262,8 @@ def test_probation_ends_above_everything_that_may_have_been_said() -> None:
     blocks.append(talk.block(blocks))
     talk.commit(blocks[-1])
     assert talk.replica.position.quarantine == Quarantine.NONE
+    assert quarantine_of(talk) == QuarantineRecord(Quarantine.NONE, barrier, 0)
+    assert talk.replica.pool.head_since_ms == talk.now_ms, "who is waited for is given its time from now on"
     following = talk.block(blocks)
     assert voted(talk.propose(following), PREPARE) == [(0, barrier + 2, following.hash)]
 

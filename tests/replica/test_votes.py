@@ -204,6 +204,10 @@ def test_company_is_waited_for_with_one_block_in_flight_only() -> None:
     assert talk.replica.votes_wanted() == talk.quorum
     talk.propose(blocks[0])
     assert talk.replica.votes_wanted() == talk.quorum - 1, "its own PREPARE is there"
+    other = Conversation(me=2)
+    other.propose(blocks[0])
+    other.votes(PREPARE, other.others(), blocks[0])
+    assert other.replica.votes_wanted() == other.quorum - 1, "it has cast COMMIT: no PREPARE matters there any more"
     talk.propose(blocks[1])
     assert talk.replica.votes_wanted() == 1
     talk.votes(COMMIT, talk.others(), blocks[1])
