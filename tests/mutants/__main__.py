@@ -17,7 +17,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.mutants.known import Codes, forget, load, remember, restore, verdict
+from tests.mutants.known import ALIVE, Codes, forget, load, remember, restore, verdict
 from tests.mutants.soonest import BUDGET_S, STATISTICS, shorten
 from tests.mutants.survivors import page, survivors
 
@@ -107,6 +107,14 @@ def play(minutes: float, names: list[str], children: int) -> int:
             process.wait()
 
 
+def unexplained(mutants: dict[str, Codes]) -> list[str]:
+    """Those that lived and have no reason; all that lived where what mutmut changed is not at hand yet."""
+    try:
+        return [one.mutant for one in survivors(MUTANTS, mutants) if not one.reason]
+    except FileNotFoundError:
+        return [name for codes in mutants.values() for name, code in codes.items() if verdict(code) in ALIVE]
+
+
 def table(mutants: dict[str, Codes]) -> str:
     """Markdown: a line a file, and their sum."""
     columns = ("killed", "timeout", "survived", "no test", "not played")
@@ -135,7 +143,9 @@ def main() -> int:
     cores = os.cpu_count() or 1
     parser.add_argument("--children", type=int, default=cores, metavar="N", help=f"mutants at a time ({cores})")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="mutants by mutmut's names")
-    parser.add_argument("--again", action="store_true", help="also those that lived: tests may have come since")
+    parser.add_argument(
+        "--again", action="store_true", help="also those that lived without a reason: tests may have come"
+    )
     parser.add_argument("--count", action="store_true", help="play none: say how far it is")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of those that live")
     options = parser.parse_args()
@@ -146,7 +156,7 @@ def main() -> int:
     restore(MUTANTS)
     if not options.count:
         if options.again:
-            print(f"{forget(MUTANTS)} lived and are played again")
+            print(f"{forget(MUTANTS, unexplained(load(MUTANTS)))} lived without a reason and are played again")
         shorten(MUTANTS / STATISTICS)
         code = play(options.minutes, options.only, options.children)
         remember(MUTANTS)

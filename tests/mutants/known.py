@@ -5,7 +5,7 @@ says what was seen once. A line a function: its hash, and a letter a mutant, in 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 KNOWN = Path(__file__).with_name("known.json")
@@ -24,6 +24,9 @@ VERDICTS = {
     **dict.fromkeys((-24, 24, 36, 152, 255), "timeout"),
 }
 """What mutmut's exit codes mean; all others (a test that failed, a signal) mean that the mutant was killed."""
+
+ALIVE = frozenset({"survived", "no test"})
+"""The verdicts of those that live."""
 
 LETTERS = {".": None, "s": 0, "n": 33, "-": 34, "t": 36, "k": 1}
 """A code that says the same to mutmut."""
@@ -93,15 +96,15 @@ def restore(folder: Path, known: Path = KNOWN) -> None:
         path.write_text(json.dumps(meta), encoding="utf-8")
 
 
-def forget(folder: Path) -> int:
-    """Have mutmut play again what lived: tests may have come since. How many these are."""
+def forget(folder: Path, mutants: Container[str]) -> int:
+    """Have mutmut play these again: tests may have come since. How many these are."""
     count = 0
     for path in metas(folder).values():
         meta = json.loads(path.read_text(encoding="utf-8"))
-        alive = [name for name, code in meta["exit_code_by_key"].items() if verdict(code) in {"survived", "no test"}]
-        meta["exit_code_by_key"].update(dict.fromkeys(alive))
+        again = [name for name, code in meta["exit_code_by_key"].items() if code is not None and name in mutants]
+        meta["exit_code_by_key"].update(dict.fromkeys(again))
         path.write_text(json.dumps(meta), encoding="utf-8")
-        count += len(alive)
+        count += len(again)
     return count
 
 

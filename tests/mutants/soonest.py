@@ -1,4 +1,4 @@
-"""For pytest under mutmut: the quickest tests first, no more of them than a survivor may cost, and nothing beside them.
+"""For pytest under mutmut: which tests first, no more of them than a survivor may cost, and nothing beside them.
 
 mutmut hands over every test that calls the function, in no order. Whatever kills a mutant mostly does so in the first
 second; to play all others for each survivor would cost days. A mutant that lives for BUDGET_S counts as alive.
@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,6 +21,21 @@ BUDGET_S = 6.0
 
 STATISTICS = "mutmut-stats.json"
 
+ACTIVE = "MUTANT_UNDER_TEST"
+"""Where mutmut says which mutant a run is about."""
+
+
+Order = Callable[[str], tuple[bool, float, str]]
+
+
+def order(function: str, seconds: Mapping[str, float]) -> Order:
+    """How tests are sorted for a function, or a mutant, by mutmut's name: those of its module's own file come first
+    (bftnode.replica.watch: tests/replica/test_watch.py), of these and of all others the quickest."""
+    module, _, _ = function.rpartition(".")
+    folder, _, name = module.removeprefix("bftnode.").rpartition(".")
+    own = f"tests/{folder.replace('.', '/')}/test_{name}.py::"
+    return lambda test: (not test.startswith(own), seconds.get(test, 0.0), test)
+
 
 def shorten(statistics: Path) -> None:
     """Leave to each function the tests that are played for it, where mutmut has measured them: a run of a mutant does
@@ -30,8 +45,8 @@ def shorten(statistics: Path) -> None:
     measured = json.loads(statistics.read_text(encoding="utf-8"))
     seconds, tests = measured["duration_by_test"], measured["tests_by_mangled_function_name"]
     for function, names in tests.items():
-        quickest = sorted(names, key=lambda name: (seconds.get(name, 0.0), name))
-        tests[function] = quickest[: affordable([seconds.get(name, 0.0) for name in quickest])]
+        soonest = sorted(names, key=order(function, seconds))
+        tests[function] = soonest[: affordable([seconds.get(name, 0.0) for name in soonest])]
     statistics.write_text(json.dumps(measured), encoding="utf-8")
 
 
@@ -49,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.unregister(plugin)
     trampoline = sys.modules.get("mutmut.mutation.trampoline")
     if trampoline is not None:
-        active = os.environ.get("MUTANT_UNDER_TEST", "")
+        active = os.environ.get(ACTIVE, "")
         vars(trampoline)["get_mutant_under_test"] = lambda: active
 
 
@@ -60,7 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not statistics.exists() or config.option.collectonly:
         return
     seconds = json.loads(statistics.read_text(encoding="utf-8"))["duration_by_test"]
-    items.sort(key=lambda item: seconds.get(item.nodeid, 0.0))
+    first = order(os.environ.get(ACTIVE, ""), seconds)
+    items.sort(key=lambda item: first(item.nodeid))
     kept = affordable([seconds.get(item.nodeid, 0.0) for item in items])
     if dropped := items[kept:]:
         config.hook.pytest_deselected(items=dropped)

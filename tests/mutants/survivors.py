@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.known import Codes, function_of, verdict
+from tests.mutants.known import ALIVE, Codes, function_of, verdict
 
 REASONS = Path(__file__).with_name("reasons.toml")
 WORDS = "words for people"
@@ -35,6 +35,7 @@ function stays what it is (`tests/mutants/known.json`). Written by `./scripts/mu
 class Survivor:
     """A mutant that lives."""
 
+    mutant: str  # mutmut's name
     file: str
     function: str  # as people call it: Class.method
     number: int
@@ -57,13 +58,13 @@ def survivors(folder: Path, mutants: dict[str, Codes]) -> Iterator[Survivor]:
     with _inside(folder.parent):
         for file, codes in mutants.items():
             for name, code in codes.items():
-                if (word := verdict(code)) not in {"survived", "no test"}:
+                if (word := verdict(code)) not in ALIVE:
                     continue
                 was, became = changed(get_diff_for_mutant(name, path=file))
                 mangled, number = function_of(name)
                 function = pretty(mangled)
                 reason = reasons.get((f"{file}:{function}", became)) or explained(was, became)
-                yield Survivor(file, function, number, was, became, word, reason)
+                yield Survivor(name, file, function, number, was, became, word, reason)
 
 
 def changed(diff: str) -> tuple[str, str]:

@@ -38,6 +38,21 @@ def test_the_quickest_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert chosen({"alone": 100.0}, tmp_path, monkeypatch) == ["alone"], "one is always played"
 
 
+def test_a_modules_own_tests_come_before_all_others() -> None:
+    """Of any folder; each kind the quickest first, and the same order always."""
+    seconds = {"tests/replica/test_watch.py::slow": 3.0, "tests/replica/test_watch.py::quick": 1.0}
+    seconds |= {"tests/replica/test_votes.py::quickest": 0.1, "tests/watch/test_watch.py::other": 0.1}
+    mutant = "bftnode.replica.watch.xǁWatchǁ_conclude__mutmut_1"
+    assert sorted(seconds, key=soonest.order(mutant, seconds)) == [
+        "tests/replica/test_watch.py::quick",
+        "tests/replica/test_watch.py::slow",
+        "tests/replica/test_votes.py::quickest",
+        "tests/watch/test_watch.py::other",
+    ]
+    notes = soonest.order("bftnode.protocol.tlog.notes.x_parse_note__mutmut_9", {})
+    assert notes("tests/protocol/tlog/test_notes.py::any") < notes("tests/protocol/test_notes.py::any")
+
+
 def test_what_is_beyond_the_budget_is_not_even_looked_for(tmp_path: Path) -> None:
     """Of each function by itself; what was measured stays, for tests that come later."""
     statistics = tmp_path / "mutmut-stats.json"
@@ -114,7 +129,9 @@ def test_what_lived_is_played_again_and_until_then_is_known(tmp_path: Path) -> N
     """An interrupted --again takes nothing back."""
     meta(tmp_path / "here", {"x_f": "1f"}, {f"a.b.x_f__mutmut_{n}": code for n, code in enumerate((1, 0, 33), 1)})
     known.remember(tmp_path / "here", tmp_path / "known.json")
-    assert known.forget(tmp_path / "here") == 2
+    lived = ["a.b.x_f__mutmut_2", "a.b.x_f__mutmut_3"]
+    assert known.forget(tmp_path / "here", lived) == 2
+    assert known.forget(tmp_path / "here", lived) == 0, "they are not known any more"
     assert list(known.load(tmp_path / "here")["a/b.py"].values()) == [1, None, None]
     known.remember(tmp_path / "here", tmp_path / "known.json")
     assert json.loads((tmp_path / "known.json").read_text("utf-8"))["a/b.py"]["x_f"] == ["1f", "ksn"]
@@ -164,9 +181,15 @@ def test_the_page_says_who_has_no_reason() -> None:
     """A survivor without one is seen, and counted."""
     found = [
         Survivor(
-            "x.py", pretty("xǁBlockǁencode"), 3, *changed("--- x\n+++ x\n@@ @@\n-  a | b\n+  a & b"), "survived", ""
+            "x.xǁBlockǁencode__mutmut_3",
+            "x.py",
+            pretty("xǁBlockǁencode"),
+            3,
+            *changed("--- x\n+++ x\n@@ @@\n-  a | b\n+  a & b"),
+            "survived",
+            "",
         ),
-        Survivor("x.py", pretty("x_f"), 1, "a", "b", "no test", WORDS),
+        Survivor("x.x_f__mutmut_1", "x.py", pretty("x_f"), 1, "a", "b", "no test", WORDS),
     ]
     text = page("the table", found, 12.0)
     assert "2 live. Why: 1 words for people; 0 have a reason of their own; 1 have none yet." in text
