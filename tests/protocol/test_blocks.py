@@ -46,8 +46,12 @@ def test_a_body_that_the_header_does_not_name_is_refused(other: tuple[bytes, ...
 def test_a_body_has_one_spelling() -> None:
     """The payload is not signed itself, so a second spelling of it would be a second block of one hash."""
     for spelt in [*other_spellings(ENVELOPES), BLOCK.payload + b"\xc0", BLOCK.payload[:-1], b"", b"\x93\x01\x02\x03"]:
-        with pytest.raises(Refused):
+        with pytest.raises(Refused) as refusal:
             open_block(BLOCK.header_raw, spelt)
+        assert refusal.value.reason in {Reason.CODEC_MALFORMED, Reason.BAD_BLOCK}
+    with pytest.raises(Refused) as refusal:
+        open_block(BLOCK.header_raw, b"\x93\x01\x02\x03")
+    assert refusal.value.reason is Reason.BAD_BLOCK
 
 
 @pytest.mark.covers("N08")

@@ -24,6 +24,7 @@ def test_an_envelope_opens_to_what_was_signed() -> None:
     made = transaction(5)
     opened = open_transaction(made.raw, CHAIN)
     assert (opened, opened.id, opened.key, opened.body) == (made, made.id, made.key, made.body)
+    assert (made.validated, opened.validated) == (False, False), "nobody has asked the application yet"
     assert opened.signature_valid(verify)
 
 

@@ -43,6 +43,9 @@ def test_the_head_is_known_and_contradicts_nothing() -> None:
     assert [chain.get(block.hash) is None for block in blocks] == [True, False, False]
     assert not chain.is_known_contradiction(blocks[1].hash)
     assert not chain.is_known_contradiction(blocks[2].hash)
+    above = chain.path(blocks[2].hash)
+    assert isinstance(above, list)
+    assert [chain.is_elsewhere(above, 3, name) for name in (blocks[2].hash, b"u" * 32)] == [False, True]
     beside = talk.block([blocks[0], talk.block(blocks[:1])])
     chain.add(Entry(beside, ()))
     assert chain.is_known_contradiction(beside.hash)

@@ -5,7 +5,8 @@ import pytest
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.nonces import ClientWindow
 from bftnode.protocol.transactions import Transaction
-from bftnode.replica.pool import Pool
+from bftnode.replica import pool as pool_room
+from bftnode.replica.pool import HOPELESS_MAX, Pool
 from tests.replica.conversation import Conversation
 
 TALK = Conversation()
@@ -83,3 +84,33 @@ def test_the_books_are_right_when_something_leaves() -> None:
     assert pool._of_client == {made[0].key[0]: 1, other.key[0]: 1}
     pool.executed([made[2], other], 0)
     assert (pool.ready, pool.ready_bytes, len(pool), pool._of_client) == (0, 0, 0, {})
+
+
+def test_an_envelope_of_a_block_is_in_custody_too() -> None:
+    """Whoever brought it; it is not ready, and its clock runs."""
+    (first, second), _ = same_size(2)
+    pool = holding(first)
+    assert (Pool({}).oldest_since_ms, Pool({}).head_since_ms, Pool({}).ready_bytes) == (0, 0, 0)
+    pool.include([first, second], 3, 9)
+    assert (len(pool), pool.ready, pool.ready_bytes) == (2, 0, 0)
+    assert pool.in_flight(first.key)
+    assert pool.in_flight(second.key)
+    assert pool._since_ms == {first.key: 0, second.key: 9}
+
+
+def test_custody_is_bounded_to_the_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits is taken; a byte less of room, and it is not."""
+    made, size = same_size(3)
+    for room, expected in ((3 * size, None), (3 * size - 1, Reason.BUSY)):
+        monkeypatch.setattr(pool_room, "PENDING_BYTES_MAX", room)
+        pool = holding(*made[:2])
+        assert pool.refusal(made[2], 1) is expected
+
+
+def test_behind_so_many_that_are_hopeless_nothing_is_looked_for() -> None:
+    """They are let go soon; to look at all of them in each step would take long."""
+    for count in (HOPELESS_MAX - 1, HOPELESS_MAX):
+        hopeless = [TALK.transaction(valid_until=1) for _ in range(count)]
+        good = TALK.transaction()
+        found = holding(*hopeless, good).first_ready(2)
+        assert found == ((good.key, count) if count < HOPELESS_MAX else None)

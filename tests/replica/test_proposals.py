@@ -362,3 +362,28 @@ def test_what_waits_is_let_go_when_no_block_can_take_it_any_more() -> None:
         talk.commit(talk.block([block for block, _ in talk.disk.log[1:]]))
     assert (talk.answers[-1].transaction, talk.answers[-1].reason) == (waits, Reason.TX_EXPIRED)
     assert talk.replica.pool.oldest_since_ms == talk.now_ms
+
+
+@pytest.mark.covers("N13", "N14")
+def test_a_proposal_is_kept_once_and_two_windows_ahead() -> None:
+    """One more is refused; the same one again is nothing."""
+    talk = Conversation()
+    blocks = talk.chain(2 * talk.members.parameters.window + 1)
+    proposals = talk.replica.agreement._proposals
+    for block in (blocks[0], blocks[0], blocks[-2], blocks[-2]):
+        talk.propose(block)
+    assert (list(proposals._accepted), list(proposals._waiting)) == ([1], [blocks[-2].seq])
+    assert talk.refusals() == []
+    talk.propose(blocks[-1])
+    assert talk.refusals() == [Reason.OUT_OF_WINDOW]
+    assert not talk.accused
+
+
+@pytest.mark.covers("N20")
+def test_a_body_that_is_too_long_is_refused_before_it_is_opened() -> None:
+    """So many bytes of envelopes, and 16 beside them for their number."""
+    talk = Conversation()
+    header, most = talk.block().header_raw, talk.members.parameters.block_bytes_max
+    for more in (16, 17):
+        talk.hear(0, Kind.PRE_PREPARE, PrePrepare(0, 0, header), bytes(most + more))
+    assert talk.refusals() == [Reason.CODEC_MALFORMED, Reason.BAD_BLOCK_SIZE]

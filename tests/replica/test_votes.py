@@ -5,6 +5,7 @@ import pytest
 from bftnode.protocol.certificates import COMMIT, PREPARE, Vote, VoteSignature
 from bftnode.protocol.codec import encode
 from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
+from bftnode.protocol.errors import Reason
 from bftnode.protocol.evidence import check_accusation
 from bftnode.protocol.limits import EVIDENCE_BYTES_MAX
 from bftnode.protocol.messages import Accusation, Kind, NewView, Slow
@@ -127,7 +128,7 @@ def test_far_votes_are_bounded() -> None:
     for seq in (17, 10**6, 2**63 - 1):
         talk.hear(3, Kind.PREPARE, Vote(0, 0, seq, block.hash))
     talk.hear(3, Kind.PREPARE, Vote(0, 0, 16, block.hash))
-    assert len(talk.refusals()) == 3, "those within are kept, for the heights are in use"
+    assert talk.refusals() == [Reason.OUT_OF_WINDOW] * 3, "those within are kept, for the heights are in use"
     for view in range(100):
         talk.hear(3, Kind.COMMIT, Vote(0, view, 1, block.hash))
     kept = [key[1] for key in talk.replica.votes._heights[1].by_sender[COMMIT, 3]]
@@ -333,6 +334,9 @@ def test_what_was_verified_is_forgotten_with_its_height() -> None:
     count = len(checks)
     assert book.quorum(COMMIT, 0, 12, name) is not None
     assert len(checks) == count
+    book.add(COMMIT, Vote(0, 0, 12, name), VoteSignature(1, 1, 12, bytes(64)))
+    assert book.quorum(COMMIT, 0, 12, name) is not None
+    assert len(checks) == count, "those that were verified come first"
 
 
 def test_of_what_is_missing_only_heights_above_are_asked() -> None:
