@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutants.known import ALIVE, Codes, forget, load, remember, restore, verdict
-from tests.mutants.soonest import BUDGET_S, STATISTICS, shorten
+from tests.mutants.soonest import BUDGET, BUDGET_S, STATISTICS, shorten
 from tests.mutants.survivors import page, survivors
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -87,9 +87,9 @@ def copy() -> None:
     (WORK / "setup.cfg").write_text(SETTINGS.format(tests="\n    ".join(TESTS)), encoding="utf-8")
 
 
-def play(minutes: float, names: list[str], children: int) -> int:
+def play(minutes: float, names: list[str], children: int, budget_s: float) -> int:
     """A slice. mutmut ends in order when it is interrupted; its exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(MUTANTS)}
+    environment = {**os.environ, "PYTHONPATH": str(MUTANTS), BUDGET: str(budget_s)}
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children), *names],
         cwd=WORK,
@@ -146,6 +146,9 @@ def main() -> int:
     parser.add_argument(
         "--again", action="store_true", help="also those that lived without a reason: tests may have come"
     )
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET_S, metavar="S", help=f"so many seconds of tests a mutant ({BUDGET_S:g})"
+    )
     parser.add_argument("--count", action="store_true", help="play none: say how far it is")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of those that live")
     options = parser.parse_args()
@@ -157,8 +160,8 @@ def main() -> int:
     if not options.count:
         if options.again:
             print(f"{forget(MUTANTS, unexplained(load(MUTANTS)))} lived without a reason and are played again")
-        shorten(MUTANTS / STATISTICS)
-        code = play(options.minutes, options.only, options.children)
+        shorten(MUTANTS / STATISTICS, options.budget)
+        code = play(options.minutes, options.only, options.children, options.budget)
         remember(MUTANTS)
         if code not in (0, -signal.SIGINT):
             print(f"error: mutmut ended with {code}; its message is above", file=sys.stderr)

@@ -21,6 +21,9 @@ BUDGET_S = 6.0
 
 STATISTICS = "mutmut-stats.json"
 
+BUDGET = "MUTANT_BUDGET_S"
+"""Where `./scripts/mutants` says so, if it is another budget."""
+
 ACTIVE = "MUTANT_UNDER_TEST"
 """Where mutmut says which mutant a run is about."""
 
@@ -30,29 +33,33 @@ Order = Callable[[str], tuple[bool, float, str]]
 
 def order(function: str, seconds: Mapping[str, float]) -> Order:
     """How tests are sorted for a function, or a mutant, by mutmut's name: those of its module's own file come first
-    (bftnode.replica.watch: tests/replica/test_watch.py), of these and of all others the quickest."""
+    (bftnode.replica.watch: tests/replica/test_watch*), of these and of all others the quickest."""
     module, _, _ = function.rpartition(".")
     folder, _, name = module.removeprefix("bftnode.").rpartition(".")
-    own = f"tests/{folder.replace('.', '/')}/test_{name}.py::"
+    own = f"tests/{folder.replace('.', '/')}/test_{name}"
     return lambda test: (not test.startswith(own), seconds.get(test, 0.0), test)
 
 
-def shorten(statistics: Path) -> None:
+def shorten(statistics: Path, budget_s: float = BUDGET_S) -> None:
     """Leave to each function the tests that are played for it, where mutmut has measured them: a run of a mutant does
-    not even look for the others."""
+    not even look for the others. Beside it stands what all of them are, for another budget."""
     if not statistics.exists():
         return
     measured = json.loads(statistics.read_text(encoding="utf-8"))
+    whole = statistics.with_name(f"whole-{statistics.name}")
+    known = json.loads(whole.read_text(encoding="utf-8")) if whole.exists() else {}
     seconds, tests = measured["duration_by_test"], measured["tests_by_mangled_function_name"]
     for function, names in tests.items():
-        soonest = sorted(names, key=order(function, seconds))
-        tests[function] = soonest[: affordable([seconds.get(name, 0.0) for name in soonest])]
+        known[function] = sorted(name for name in {*names, *known.get(function, ())} if name in seconds)
+        soonest = sorted(known[function], key=order(function, seconds))
+        tests[function] = soonest[: affordable([seconds[name] for name in soonest], budget_s)]
+    whole.write_text(json.dumps(known), encoding="utf-8")
     statistics.write_text(json.dumps(measured), encoding="utf-8")
 
 
-def affordable(seconds: Sequence[float]) -> int:
+def affordable(seconds: Sequence[float], budget_s: float) -> int:
     """How many of these tests the budget is for: one at least."""
-    return max(1, bisect_right(list(accumulate(seconds)), BUDGET_S))
+    return max(1, bisect_right(list(accumulate(seconds)), budget_s))
 
 
 @pytest.hookimpl(trylast=True)
@@ -77,7 +84,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seconds = json.loads(statistics.read_text(encoding="utf-8"))["duration_by_test"]
     first = order(os.environ.get(ACTIVE, ""), seconds)
     items.sort(key=lambda item: first(item.nodeid))
-    kept = affordable([seconds.get(item.nodeid, 0.0) for item in items])
+    budget_s = float(os.environ.get(BUDGET, BUDGET_S))
+    kept = affordable([seconds.get(item.nodeid, 0.0) for item in items], budget_s)
     if dropped := items[kept:]:
         config.hook.pytest_deselected(items=dropped)
         items[:] = items[:kept]

@@ -66,6 +66,9 @@ def test_what_is_beyond_the_budget_is_not_even_looked_for(tmp_path: Path) -> Non
     soonest.shorten(statistics)
     kept = {"one": ["quick", "slow"], "other": ["slowest"], "none": []}
     assert json.loads(statistics.read_text(encoding="utf-8")) == measured | {"tests_by_mangled_function_name": kept}
+    soonest.shorten(statistics, 9 * most)
+    kept["one"].append("slower")
+    assert json.loads(statistics.read_text(encoding="utf-8")) == measured | {"tests_by_mangled_function_name": kept}
 
 
 def test_what_is_counted() -> None:

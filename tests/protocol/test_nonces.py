@@ -52,6 +52,7 @@ def test_a_client_window_is_the_set_of_used_nonces(steps: list[int]) -> None:
             gone = window.use(nonce)
             model.used.add(nonce)
             assert len(gone) == len(set(gone))
+            assert model.used.issuperset(gone)
             assert forgotten.isdisjoint(gone)
             forgotten |= set(gone)
             assert model.used - forgotten == model.remembered()

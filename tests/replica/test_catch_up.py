@@ -14,8 +14,7 @@ from bftnode.replica import agreement, sync
 from bftnode.replica.effects import Effect, ReadBlock, ReadRun, Send, StoreBlock
 from bftnode.replica.events import BlockRead, Now, Received, RunRead
 from bftnode.replica.sync import RUNS_SERVED_MAX, WANTED_MAX
-from tests.protocol.cluster import CHAIN
-from tests.replica.conversation import TIMING, Conversation, Said, of_kind, voted
+from tests.replica.conversation import CHAIN, TIMING, Conversation, Said, of_kind, voted
 
 
 def lagging(top: int = 5) -> tuple[Conversation, list[Block]]:

@@ -52,6 +52,8 @@ def test_what_proves_a_fork_is_told_to_everybody(lower: int, higher: int) -> Non
     talk, there, proof = parted(lower, higher)
     assert [item.seq for item in proof.certificates] == [lower, higher]
     assert len(proof.headers) == higher - lower
+    why = "committed twice" if lower == higher else f"a block at height {lower + 1} does not follow the log"
+    assert why in talk.replica.position.halted
     assert {item.block for item in proof.certificates} == {talk.disk.log[-1][0].hash, there.disk.log[-1][0].hash}
 
 

@@ -11,10 +11,8 @@ from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.forks import check_fork_proof
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Accusation, ForkProof, Kind, NewView, ViewChange
-from bftnode.protocol.transactions import open_transaction
-from bftnode.replica import agreement
-from bftnode.replica.chain import Entry
-from bftnode.replica.effects import Effect, ReadRun
+from bftnode.replica import agreement, chain
+from bftnode.replica.effects import DropBlocks, Effect, ReadRun
 from bftnode.replica.events import RunRead
 from bftnode.replica.forks import FORK_PROOF
 from bftnode.replica.position import Quarantine
@@ -561,13 +559,35 @@ def test_what_was_said_is_not_said_again_when_a_block_is_committed() -> None:
 
 @pytest.mark.covers("X02")
 def test_a_later_view_may_commit_another_block_than_a_quorum_has_prepared() -> None:
-    """And another one than the highest certificate commits in an earlier view stays a fork."""
+    """Nobody has lied: too few had prepared it to commit it."""
     talk = Conversation(me=3)
     mine, theirs = talk.block(), talk.block()
-    talk.ask_for_view(0, 2, talk.certificate(PREPARE, mine, senders=(0, 1, 2)))
-    for block in (mine, theirs):
-        opened = tuple(open_transaction(raw, talk.members.chain_id) for raw in block.transactions)
-        talk.replica.chain.add(Entry(block, opened))
+    talk.propose(mine)
+    talk.votes(PREPARE, (0, 1, 2), mine)
+    highest = talk.replica.position.highest
+    assert highest is not None
+    assert (highest.phase, highest.block) == (PREPARE, mine.hash)
     talk.ask_for_view(1, 2, talk.certificate(COMMIT, theirs, view=1, senders=(0, 1, 2)))
+    talk.answer_block(1, theirs)
     assert (talk.height, talk.replica.position.halted) == (1, "")
     assert talk.disk.log[-1][0].hash == theirs.hash
+
+
+@pytest.mark.covers("P20", "N13")
+def test_in_a_tree_that_is_full_what_is_needed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it voted for, and what is decided and waits for its parent; what gives way leaves the disk as well."""
+    monkeypatch.setattr(chain, "BLOCKS_MAX", 3)
+    talk = Conversation(me=3)
+    mine, decided = talk.block(), talk.chain(2)[1]
+    talk.propose(mine)
+    talk.votes(COMMIT, (0, 1, 2), decided)
+    talk.answer_block(0, decided)
+    others = [talk.block() for _ in range(3)]
+    gone = []
+    for block in others:
+        talk.replica.sync.want_block(block.hash, [0])
+        effects = talk.effects_of(talk.answer_block, 0, block)
+        gone += [item.hashes for item in effects if isinstance(item, DropBlocks)]
+    assert gone == [(block.hash,) for block in others[:2]]
+    for block in (mine, decided, others[2]):
+        assert talk.replica.chain.get(block.hash) is not None

@@ -593,12 +593,12 @@ def test_the_yardstick_is_what_rounds_take_and_how_far_they_are_from_it() -> Non
 
 
 @pytest.mark.covers("N04", "P30")
-@pytest.mark.parametrize(("ready", "in_flight", "expected"), [(1, 0, True), (2, 2, True), (2, 3, False), (1, 2, False)])
+@pytest.mark.parametrize(("ready", "in_flight", "expected"), [(1, 0, True), (4, 2, True), (4, 3, False), (3, 2, False)])
 def test_when_the_primary_can_be_expected_to_propose(
     ready: int, in_flight: int, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With nothing in flight; or with less than half a window, where so much waits that not all can be on its way."""
-    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 2)
     talk = Conversation(parameters=Parameters(window=7))
     talk.submit(*(talk.transaction() for _ in range(ready)))
     assert talk.replica.watch._has_room(in_flight) is expected
