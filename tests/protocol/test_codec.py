@@ -265,3 +265,14 @@ def test_what_is_read_is_not_much_larger_than_what_came(element: bytes) -> None:
         tracemalloc.stop()
     assert len(value) == count
     assert peak <= MEMORY_FACTOR_MAX * len(raw)
+
+
+@pytest.mark.covers("C09")
+def test_values_that_no_message_is_made_of_are_refused() -> None:
+    """Maps, extensions and long texts; a text of 4096 bytes is a value."""
+    for raw in (b"\x81\x01\x01", b"\xd4\x01\x00", msgpack.packb("x" * 4097)):
+        with pytest.raises(Refused) as caught:
+            unpack(raw, BYTES_MAX)
+        assert caught.value.reason is Reason.CODEC_MALFORMED
+    assert unpack(msgpack.packb("x" * 4096), BYTES_MAX) == "x" * 4096
+    assert unpack(b"\x92\x01\x90", BYTES_MAX) == (1, ())

@@ -120,3 +120,11 @@ def test_what_is_signed_verifies(key: bytes, message: bytes) -> None:
 def test_verifying_never_raises(key: bytes, message: bytes, signature: bytes) -> None:
     """Whatever the bytes and their lengths."""
     assert verify(key, message, signature) is False
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_key_of_another_length_is_none(size: int) -> None:
+    """Whatever it is made of."""
+    with pytest.raises(Refused) as refusal:
+        check_public_key(b"k" * size)
+    assert refusal.value.reason is Reason.AUTH_WEAK_KEY

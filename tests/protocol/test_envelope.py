@@ -8,7 +8,7 @@ import pytest
 from bftnode.protocol import transactions
 from bftnode.protocol.codec import encode
 from bftnode.protocol.ed25519 import verify
-from bftnode.protocol.envelope import Frame, encode_frame, open_frame, signing_bytes
+from bftnode.protocol.envelope import Frame, encode_frame, open_frame, peek_kind, signing_bytes
 from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.messages import KINDS_WITH_PAYLOAD, Kind, open_body
 from tests.protocol.cluster import CHAIN, OTHER_CHAIN, Cluster
@@ -101,3 +101,8 @@ def test_the_signature_is_over_the_bytes_that_came(kind: Kind) -> None:
     with pytest.raises(Refused) as refused:
         open_body(moved)
     assert refused.value.reason is Reason.CODEC_NONCANONICAL
+
+
+def test_the_kind_of_a_frame_is_its_second_byte() -> None:
+    """Of what is too short to be one there is none."""
+    assert [peek_kind(raw) for raw in (b"", b"\x97", b"\x97\x05", b"\x97\x05\x00")] == [-1, -1, 5, 5]

@@ -3,6 +3,7 @@
 import pytest
 
 from bftnode.protocol.blocks import Block, genesis_block
+from bftnode.protocol.errors import Reason, Refused
 from bftnode.protocol.merkle import Frontier
 from bftnode.replica.chain import BLOCKS_MAX, Chain, Entry
 from tests.replica.conversation import CHAIN, Conversation
@@ -49,3 +50,15 @@ def test_the_head_is_known_and_contradicts_nothing() -> None:
     beside = talk.block([blocks[0], talk.block(blocks[:1])])
     chain.add(Entry(beside, ()))
     assert chain.is_known_contradiction(beside.hash)
+
+
+def test_a_path_says_of_the_log_what_is_true() -> None:
+    """Each height once, and the log that its blocks make."""
+    talk = Conversation()
+    chain = Chain(genesis_block(CHAIN), Frontier())
+    lying = talk.block((), log_size=9)
+    for path, seq in (([Entry(lying, ())], 1), ([Entry(talk.block(), ())], 2), ([Entry(talk.block((), seq=7), ())], 7)):
+        with pytest.raises(Refused) as refusal:
+            chain.connect(path, seq)
+        assert refusal.value.reason is Reason.BAD_BLOCK
+    assert chain.head.transactions == ()

@@ -591,3 +591,30 @@ def test_in_a_tree_that_is_full_what_is_needed_stays(monkeypatch: pytest.MonkeyP
     assert gone == [(block.hash,) for block in others[:2]]
     for block in (mine, decided, others[2]):
         assert talk.replica.chain.get(block.hash) is not None
+
+
+@pytest.mark.covers("X02")
+def test_what_it_met_before_a_restart_is_said_again() -> None:
+    """The certificate that contradicts its log was durable, and nothing more; or more was, and that is said."""
+    talk, other = forked()
+    whole = statement(talk)
+    for kept, expected in (((None, other), ForkProof(0, (other,), ())), ((whole, other), whole), ((None, None), None)):
+        forks = Conversation().replica.forks
+        forks.restore(*kept)
+        assert forks.statement == expected
+
+
+@pytest.mark.covers("X02", "N03")
+def test_each_member_is_told_less_and_less_often() -> None:
+    """At once, then after one, two, four intervals; each by its own count."""
+    talk, _ = forked()
+    told: dict[int, list[int]] = {0: [], 2: []}
+    for number in range(9):
+        talk.said.clear()
+        for member in told if number else (0,):
+            talk.status(member)
+        for item in of_kind(talk.said, Kind.FORK):
+            assert item.to is not None
+            told[item.to].append(number)
+        talk.tick(TIMING.status_interval_ms)
+    assert told == {0: [0, 1, 3, 7], 2: [1, 2, 4, 8]}

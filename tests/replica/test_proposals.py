@@ -5,7 +5,8 @@ from itertools import permutations
 
 import pytest
 
-from bftnode.apps.execution import ADMIT, REMOVE, SystemOperation, system_operation
+from bftnode.apps.execution import ADMIT, REMOVE, SystemOperation, application_operation, system_operation
+from bftnode.apps.log import append
 from bftnode.protocol.blocks import open_block, open_header
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import unpack
@@ -387,3 +388,21 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_opened() -> None:
     for more in (16, 17):
         talk.hear(0, Kind.PRE_PREPARE, PrePrepare(0, 0, header), bytes(most + more))
     assert talk.refusals() == [Reason.CODEC_MALFORMED, Reason.BAD_BLOCK_SIZE]
+
+
+def test_one_operation_among_others_may_change_who_the_clients_are() -> None:
+    """Nothing is proposed above a block that holds one, wherever it stands in its envelope (decision 003)."""
+    application = application_operation(append(b"x"))
+    system = system_operation(SystemOperation(ADMIT, Conversation().keyring.clients[STRANGER], CLIENT))
+    for operations, expected in (
+        ((application,), False),
+        ((application, application), False),
+        ((system,), True),
+        ((application, system), True),
+        ((system, application), True),
+    ):
+        talk = Conversation()
+        body = TransactionBody(CHAIN, talk.keyring.clients[0], 1, 10**6, operations)
+        talk.propose(talk.block((), [sign_transaction(body, talk.keyring.client_signer(0))]))
+        assert talk.replica.agreement.tip.block.seq == 1
+        assert talk.replica.agreement.blocked is expected
