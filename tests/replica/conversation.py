@@ -202,6 +202,10 @@ class Conversation:
         act(*arguments)
         return self._effects
 
+    def wanted(self, frame: Frame) -> list[Effect]:
+        """What a frame makes the replica want done, and nothing of it is."""
+        return self.replica.step(Received(frame.sender, encode_frame(frame)), Now(self.now_ms, self.wall_ms))
+
     def _carry_out(self, effect: Effect, said: list[Said]) -> list[Event]:
         match effect:
             case Send():

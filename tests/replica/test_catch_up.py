@@ -3,18 +3,15 @@
 import pytest
 
 from bftnode.protocol import limits
-from bftnode.protocol.blocks import Block, genesis_block, open_header, pack_block
+from bftnode.protocol.blocks import Block, pack_block
 from bftnode.protocol.certificates import COMMIT, PREPARE, Certificate
-from bftnode.protocol.codec import unpack
-from bftnode.protocol.envelope import Frame, encode_frame, open_frame
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
-from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, PrePrepare, Run
-from bftnode.replica import agreement, sync
-from bftnode.replica.effects import Effect, ReadBlock, ReadRun, Send, StoreBlock
-from bftnode.replica.events import BlockRead, Now, Received, RunRead
-from bftnode.replica.sync import RUNS_SERVED_MAX, WANTED_MAX
-from tests.replica.conversation import CHAIN, TIMING, Conversation, Said, of_kind, voted
+from bftnode.protocol.messages import BlockAnswer, FetchBlock, FetchRun, Kind, Run
+from bftnode.replica.effects import Effect, ReadRun
+from bftnode.replica.events import BlockRead, RunRead
+from bftnode.replica.sync import RUNS_SERVED_MAX
+from tests.replica.conversation import Conversation, Said, of_kind, voted
 
 
 def lagging(top: int = 5) -> tuple[Conversation, list[Block]]:
@@ -483,11 +480,6 @@ def test_as_many_blocks_are_asked_for_as_fill_a_run(
     assert [last - first + 1 for _, first, last in asked_for(said)] == [expected] * 3
 
 
-def effects_of_frame(talk: Conversation, frame: Frame) -> list[Effect]:
-    """What the replica wants done, before it is."""
-    return talk.replica.step(Received(frame.sender, encode_frame(frame)), Now(talk.now_ms, talk.wall_ms))
-
-
 @pytest.mark.covers("A18", "K06")
 def test_a_run_is_read_for_a_member_only_when_its_last_one_was() -> None:
     """And for nobody who has not said where it is."""
@@ -496,7 +488,7 @@ def test_a_run_is_read_for_a_member_only_when_its_last_one_was() -> None:
         talk.commit(block)
 
     def read() -> list[Effect]:
-        effects = effects_of_frame(talk, talk.seal(3, Kind.FETCH_RUN, FetchRun(0, 1, 3)))
+        effects = talk.wanted(talk.seal(3, Kind.FETCH_RUN, FetchRun(0, 1, 3)))
         return [item for item in effects if isinstance(item, ReadRun)]
 
     assert read() == [ReadRun(3, 1, 3)]
@@ -505,135 +497,6 @@ def test_a_run_is_read_for_a_member_only_when_its_last_one_was() -> None:
     assert read() == [ReadRun(3, 1, 3)]
     talk.restart(introduced=False)
     assert not talk.hear(3, Kind.FETCH_RUN, FetchRun(0, 1, 3))
-
-
-@pytest.mark.covers("A18", "N13")
-def test_a_block_is_served_from_memory_or_from_the_disk() -> None:
-    """What is in the tree at once, all else by what the disk says; nothing to who has not said where it is."""
-    talk = Conversation()
-    block = talk.block()
-    talk.propose(block)
-
-    def asked(name: bytes) -> list[Effect]:
-        effects = effects_of_frame(talk, talk.seal(3, Kind.FETCH_BLOCK, FetchBlock(0, name)))
-        return [item for item in effects if isinstance(item, ReadBlock | Send)]
-
-    (sent,) = asked(block.hash)
-    assert isinstance(sent, Send)
-    assert sent.to == 3
-    assert open_frame(sent.frame).payload == block.payload
-    for name in (genesis_block(CHAIN).hash, b"u" * 32):
-        assert asked(name) == [ReadBlock(3, name)]
-    talk.restart(introduced=False)
-    assert asked(block.hash) == []
-
-
-@pytest.mark.covers("A18", "N13")
-def test_so_many_blocks_are_served_until_the_next_status() -> None:
-    """A correct member never wants more at a time."""
-    talk = Conversation()
-    block = talk.block()
-    talk.propose(block)
-    for _ in range(2):
-        asked = [talk.hear(3, Kind.FETCH_BLOCK, FetchBlock(0, block.hash)) for _ in range(WANTED_MAX + 2)]
-        assert [len(said) for said in asked] == [1] * WANTED_MAX + [0] * 2
-        talk.tick(600)
-        talk.status(3)
-
-
-@pytest.mark.covers("N18")
-def test_a_block_is_asked_of_one_after_the_other() -> None:
-    """Of those that are said to have it, as they are named; where nobody is, of all; never of itself."""
-    name, me = b"u" * 32, 1
-    for named in ([[0, me], [0, 2, me, 3]], [[me]]):
-        talk = Conversation(me=me)
-        talk.votes(COMMIT, (0, 2, 3), talk.block())  # which is missing, too
-        for members in named:
-            talk.replica.sync.want_block(name, members)
-        said = [item for _ in range(4) for item in of_kind(talk.tick(500), Kind.FETCH_BLOCK)]
-        asked = [item.to for item in said if item.body == FetchBlock(0, name)]
-        assert asked[:4] == [0, 2, 3, 0]
-
-
-@pytest.mark.covers("N13")
-def test_of_too_many_blocks_that_are_wanted_the_oldest_is_not_any_more() -> None:
-    """Nothing that others say lets the list grow."""
-    talk = Conversation()
-    names = [bytes([number]) * 32 for number in range(WANTED_MAX + 1)]
-    for name in names:
-        talk.replica.sync.want_block(name, [0])
-    assert list(talk.replica.sync._wanted) == names[1:]
-
-
-def test_a_block_that_is_there_already_is_not_stored_again() -> None:
-    """In the tree, or decided otherwise meanwhile."""
-    for committed in (False, True):
-        talk = Conversation()
-        block, other = talk.block(), talk.block()
-        (talk.commit if committed else talk.propose)(block)
-        asked_of = other if committed else block
-        talk.replica.sync.want_block(asked_of.hash, [0])
-        effects = talk.effects_of(talk.answer_block, 0, asked_of)
-        assert not [item for item in effects if isinstance(item, StoreBlock)]
-
-
-def test_what_a_view_lacks_to_stand_on() -> None:
-    """The block of a prepare certificate above the log; what is committed can be had."""
-    talk = Conversation()
-    talk.commit(talk.block())
-    missing = talk.block([talk.disk.log[-1][0]])
-    lacks = talk.replica.agreement.lacks
-    assert lacks(talk.certificate(PREPARE, missing)) == missing.hash
-    assert lacks(talk.certificate(COMMIT, missing)) is None
-    assert lacks(talk.certificate(PREPARE, talk.block())) is None, "at the height of the log"
-    assert lacks(None) is None
-
-
-@pytest.mark.covers("P21")
-@pytest.mark.parametrize("tip", [0, 2])
-def test_a_backup_that_stands_still_gets_again_what_is_above_its_tip(tip: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the primary, and of this view: the base of a view is in its NEW-VIEW."""
-    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
-    talk = Conversation(me=1)
-    base = talk.block()
-    talk.propose(base)
-    for member in (0, 2, 3):
-        talk.ask_for_view(member, 1, talk.certificate(PREPARE, base))
-    assert talk.view == (1, True)
-    for _ in range(2):
-        talk.submit(talk.transaction(client=1))
-    assert proposed(talk.said) == [2, 3]
-    talk.status(3, tip=tip, view=1)
-    talk.tick(TIMING.status_interval_ms)
-    said = talk.status(3, tip=tip, view=1)
-    assert proposed(said) == [seq for seq in (2, 3) if seq > tip]
-    assert {item.to for item in of_kind(said, Kind.PRE_PREPARE)} == {3}
-
-
-def proposed(said: list[Said]) -> list[int]:
-    """At which heights."""
-    bodies = [item.body for item in of_kind(said, Kind.PRE_PREPARE)]
-    return [open_header(body.header).seq for body in bodies if isinstance(body, PrePrepare)]
-
-
-@pytest.mark.covers("P21", "A04")
-@pytest.mark.parametrize(("blocks_for", "spare", "expected"), [(2, 0, 2), (2, -1, 2), (1, 1, 2), (1, 0, 1)])
-def test_what_is_sent_again_at_once_is_bounded(
-    blocks_for: int, spare: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As many proposals as fill it, the last one whole; votes come all the same."""
-    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
-    talk = Conversation(me=0)
-    for _ in range(4):
-        talk.submit(talk.transaction())
-    assert proposed(talk.said) == [1, 2, 3, 4]
-    (size,) = {len(item.frame.payload) for item in of_kind(talk.said, Kind.PRE_PREPARE)}
-    monkeypatch.setattr(sync, "RESENT_BYTES_TARGET", blocks_for * size + spare)
-    talk.status(3)
-    talk.tick(TIMING.status_interval_ms)
-    said = talk.status(3)
-    assert proposed(said) == list(range(1, expected + 1))
-    assert [seq for _, seq, _ in voted(said, PREPARE)] == [1, 2, 3, 4]
 
 
 def test_others_are_asked_for_the_rest_however_little_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -649,14 +512,3 @@ def test_a_log_that_is_here_is_not_wanted() -> None:
     talk.status(3, committed=5)
     assert not talk.effects_of(talk.replica.sync.want_log, 1)
     assert not talk.replica.sync._fetches
-
-
-@pytest.mark.covers("A04", "P16")
-def test_so_many_envelopes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest."""
-    monkeypatch.setattr(sync, "RELAYED_MAX", 2)
-    talk = Conversation(me=2)
-    waiting = [talk.transaction() for _ in range(3)]
-    talk.submit(*waiting)
-    (relay,) = of_kind(talk.tick(500), Kind.RELAY)
-    assert unpack(relay.frame.payload, 10**6) == tuple(item.raw for item in waiting[:2])

@@ -10,7 +10,7 @@ from bftnode.protocol.envelope import encode_frame
 from bftnode.protocol.errors import Reason
 from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, PrePrepare, Relay
-from bftnode.replica import pool
+from bftnode.replica import pool, sync
 from bftnode.replica.sync import RELAYED_BYTES_MAX, RELAYED_MAX
 from tests.replica.conversation import STRANGER, Conversation, of_kind, voted
 
@@ -258,3 +258,14 @@ def test_as_much_as_a_block_may_hold_is_verified_beforehand() -> None:
     sizes = [most + 16 - beside + more for more in (-1, 0, 1)]
     assert [len(encode((bytes(size),))) - most for size in sizes] == [15, 16, 17]
     assert [carried(encode((bytes(size),))) for size in sizes] == [1, 1, 0]
+
+
+@pytest.mark.covers("A04", "P16")
+def test_so_many_envelopes_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest."""
+    monkeypatch.setattr(sync, "RELAYED_MAX", 2)
+    talk = Conversation(me=2)
+    waiting = [talk.transaction() for _ in range(3)]
+    talk.submit(*waiting)
+    (relay,) = of_kind(talk.tick(500), Kind.RELAY)
+    assert unpack(relay.frame.payload, 10**6) == tuple(item.raw for item in waiting[:2])

@@ -11,11 +11,10 @@ from bftnode.protocol.forensics import Findings, Testimony, investigate
 from bftnode.protocol.forks import check_fork_proof
 from bftnode.protocol.limits import BODY_BYTES_MAX
 from bftnode.protocol.messages import Accusation, ForkProof, Kind, NewView, ViewChange
-from bftnode.replica import agreement, chain
-from bftnode.replica.effects import DropBlocks, Effect, ReadRun
-from bftnode.replica.events import RunRead
+from bftnode.replica import agreement
+from bftnode.replica.effects import Effect, ReadRun
+from bftnode.replica.events import Now, RunRead, Tick
 from bftnode.replica.forks import FORK_PROOF
-from bftnode.replica.position import Quarantine
 from bftnode.replica.view_change import NEW_VIEWS_KEPT
 from simulations.judges.observer import testimony_of as kept_on
 from tests.replica.conversation import TIMING, Conversation, of_kind, voted
@@ -116,6 +115,22 @@ def test_a_second_certificate_below_the_head_stops_it_too(restarted: bool) -> No
     both = sorted({vote.sender for vote in mine.votes} & {0, 1, 2})
     assert [item.culprit for item in talk.accused] == both
     assert proved(talk)
+
+
+@pytest.mark.covers("X02")
+def test_the_log_on_the_disk_is_asked_once_for_a_doubtful_height() -> None:
+    """When it is time, and not again while the answer is under way."""
+    talk = Conversation(me=3)
+    for block in talk.chain(3):
+        talk.commit(block)
+    talk.restart()
+    talk.ask_for_view(0, 1, talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)))
+    asked = []
+    for passed_ms in (TIMING.status_interval_ms - 1, 1, 100):
+        talk.now_ms += passed_ms
+        effects = talk.replica.step(Tick(), Now(talk.now_ms, talk.wall_ms))
+        asked.append([item for item in effects if isinstance(item, ReadRun)])
+    assert asked == [[], [ReadRun(talk.me, 1, 1)], []]
 
 
 @pytest.mark.covers("X02")
@@ -475,65 +490,6 @@ def test_every_new_view_that_opened_a_view_is_kept() -> None:
 # ---- the proof goes round
 
 
-@pytest.mark.covers("D07", "D08")
-@pytest.mark.parametrize("phase", [PREPARE, COMMIT])
-def test_a_certificate_with_a_vote_that_it_does_not_remember_proves_that_it_has_forgotten(phase: int) -> None:
-    """A COMMIT where only a PREPARE is on record, or a PREPARE of a view that it was never in: its disk is not what it
-    was."""
-    talk = Conversation()
-    block = talk.block()
-    talk.propose(block)
-    view = 0 if phase == COMMIT else 1
-    talk.ask_for_view(3, 2, talk.certificate(phase, block, view, senders=(0, talk.me, 2)))
-    assert talk.replica.position.quarantine == Quarantine.WAITING
-
-
-def test_what_was_decided_and_is_committed_is_over() -> None:
-    """A run brings it, with a certificate of its own or of a later block."""
-    talk = Conversation(me=3)
-    blocks = talk.chain(5)
-    talk.votes(COMMIT, (0, 1, 2), blocks[3])
-    assert talk.replica.agreement.decided is not None
-    talk.status(1, committed=20)
-    talk.run(1, blocks, talk.certificate(COMMIT, blocks[4], senders=(0, 1, 2)))
-    assert (talk.height, talk.replica.agreement.decided) == (5, None)
-    assert not talk.replica.position.halted
-    talk = Conversation(me=3)
-    talk.votes(COMMIT, (0, 1, 2), blocks[3])
-    talk.status(1, committed=20)
-    talk.run(1, blocks[:4], talk.certificate(COMMIT, blocks[3], senders=(0, 1, 2)))
-    assert (talk.height, talk.replica.agreement.decided) == (4, None)
-
-
-def test_the_first_certificate_of_a_height_is_kept_while_its_block_is_missing() -> None:
-    """Another one of the same height does not take its place."""
-    talk = Conversation(me=3)
-    certificates = [talk.certificate(COMMIT, talk.block(), senders=(0, 1, 2)) for _ in range(2)]
-    for member, certificate in enumerate(certificates):
-        talk.ask_for_view(member, 1, certificate)
-    assert talk.replica.agreement.decided == certificates[0]
-
-
-@pytest.mark.parametrize("beyond", [0, 1])
-def test_a_block_within_the_window_is_asked_for_by_its_hash(beyond: int) -> None:
-    """What is further away comes in a run."""
-    talk = Conversation()
-    blocks = talk.chain(talk.members.parameters.window + beyond)
-    said = talk.votes(COMMIT, (0, 2, 3), blocks[-1])
-    assert len(of_kind(said, Kind.FETCH_BLOCK)) == 1 - beyond
-
-
-def test_a_block_is_appended_with_the_certificate_that_came() -> None:
-    """Its votes were not heard here."""
-    talk = Conversation(me=3)
-    blocks = talk.chain(2)
-    for block in blocks:
-        talk.propose(block)
-    certificate = talk.certificate(COMMIT, blocks[1], senders=(0, 1, 2))
-    talk.ask_for_view(0, 1, certificate)
-    assert [item for _, item in talk.disk.log[1:]] == [None, certificate]
-
-
 @pytest.mark.covers("X02")
 def test_a_certified_block_that_is_not_valid_stops_it() -> None:
     """A quorum has lied about the log that follows from its blocks."""
@@ -543,18 +499,6 @@ def test_a_certified_block_that_is_not_valid_stops_it() -> None:
     talk.answer_block(0, block)
     assert talk.replica.position.halted.startswith("a certified block is not valid: ")
     assert talk.height == 0
-
-
-def test_what_was_said_is_not_said_again_when_a_block_is_committed() -> None:
-    """Its votes for the blocks above went out once."""
-    talk = Conversation()
-    blocks = talk.chain(3)
-    for block in blocks:
-        talk.propose(block)
-    talk.votes(PREPARE, (0, 2), blocks[0])
-    talk.votes(COMMIT, (0, 2), blocks[0])
-    assert talk.height == 1
-    assert voted(talk.said, PREPARE) == [(0, block.seq, block.hash) for block in blocks]
 
 
 @pytest.mark.covers("X02")
@@ -571,26 +515,6 @@ def test_a_later_view_may_commit_another_block_than_a_quorum_has_prepared() -> N
     talk.answer_block(1, theirs)
     assert (talk.height, talk.replica.position.halted) == (1, "")
     assert talk.disk.log[-1][0].hash == theirs.hash
-
-
-@pytest.mark.covers("P20", "N13")
-def test_in_a_tree_that_is_full_what_is_needed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it voted for, and what is decided and waits for its parent; what gives way leaves the disk as well."""
-    monkeypatch.setattr(chain, "BLOCKS_MAX", 3)
-    talk = Conversation(me=3)
-    mine, decided = talk.block(), talk.chain(2)[1]
-    talk.propose(mine)
-    talk.votes(COMMIT, (0, 1, 2), decided)
-    talk.answer_block(0, decided)
-    others = [talk.block() for _ in range(3)]
-    gone = []
-    for block in others:
-        talk.replica.sync.want_block(block.hash, [0])
-        effects = talk.effects_of(talk.answer_block, 0, block)
-        gone += [item.hashes for item in effects if isinstance(item, DropBlocks)]
-    assert gone == [(block.hash,) for block in others[:2]]
-    for block in (mine, decided, others[2]):
-        assert talk.replica.chain.get(block.hash) is not None
 
 
 @pytest.mark.covers("X02")

@@ -318,3 +318,16 @@ def test_probation_is_not_over_while_a_crash_can_take_the_log_that_ended_it() ->
     talk.restart()
     assert (talk.height, talk.replica.position.quarantine) == (4, Quarantine.PROBATION)
     assert not [item for block in blocks[4:10] for item in voted(talk.propose(block), PREPARE)]
+
+
+@pytest.mark.covers("D07", "D08")
+@pytest.mark.parametrize("phase", [PREPARE, COMMIT])
+def test_a_certificate_with_a_vote_that_it_does_not_remember_proves_that_it_has_forgotten(phase: int) -> None:
+    """A COMMIT where only a PREPARE is on record, or a PREPARE of a view that it was never in: its disk is not what it
+    was."""
+    talk = Conversation()
+    block = talk.block()
+    talk.propose(block)
+    view = 0 if phase == COMMIT else 1
+    talk.ask_for_view(3, 2, talk.certificate(phase, block, view, senders=(0, talk.me, 2)))
+    assert talk.replica.position.quarantine == Quarantine.WAITING

@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from bftnode.protocol.blocks import open_header
 from bftnode.protocol.certificates import PREPARE
 from bftnode.protocol.codec import encode
-from bftnode.protocol.messages import FetchBlock, Kind, Seen, Status
+from bftnode.protocol.messages import FetchBlock, Kind, PrePrepare, Seen, Status
+from bftnode.replica import agreement, sync
 from bftnode.replica.nonces import REPORTING_INTERVALS, QuarantineRecord
 from bftnode.replica.position import Quarantine
 from bftnode.replica.sync import WANTED_MAX
 from bftnode.replica.voice import RESERVED
 from tests.replica import conversation
-from tests.replica.conversation import TIMING, Conversation, of_kind
+from tests.replica.conversation import TIMING, Conversation, Said, of_kind, voted
 
 INTERVAL_MS = TIMING.status_interval_ms
 HALF_MS = INTERVAL_MS // 2
@@ -115,14 +117,12 @@ def test_a_base_that_is_missing_is_asked_of_the_primary_first(monkeypatch: pytes
 
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_a_base_beyond_the_window_is_fetched_in_a_run(beyond: int) -> None:
-    """And by its hash as well."""
+    """And by its hash as well, as all others are."""
     talk = Conversation(me=3)
     window = talk.members.parameters.window
-    talk.status(2, committed=window + beyond)
-    talk.said.clear()
-    blocks = talk.chain(window + beyond)
-    talk.open_view(1, talk.certificate(PREPARE, blocks[-1]))
-    assert len(of_kind(talk.said, Kind.FETCH_BLOCK)) == 1
+    talk.status(2, committed=window)
+    said = talk.open_view(1, talk.certificate(PREPARE, talk.chain(window + beyond)[-1]))
+    assert [len(of_kind(said, kind)) for kind in (Kind.FETCH_BLOCK, Kind.FETCH_RUN)] == [1, beyond]
 
 
 @pytest.mark.covers("D01", "V10")
@@ -195,22 +195,48 @@ def test_the_highest_that_a_member_knows_of_is_what_it_reports(field: str) -> No
     assert talk.replica.nonces._barrier == 9 + 4 * talk.members.parameters.window
 
 
-@pytest.mark.covers("N04")
-def test_a_primary_is_not_late_to_itself() -> None:
-    """Whatever it waits for."""
+@pytest.mark.covers("P21")
+@pytest.mark.parametrize("tip", [0, 2])
+def test_a_backup_that_stands_still_gets_again_what_is_above_its_tip(tip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the primary, and of this view: the base of a view is in its NEW-VIEW."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
+    talk = Conversation(me=1)
+    base = talk.block()
+    talk.propose(base)
+    for member in (0, 2, 3):
+        talk.ask_for_view(member, 1, talk.certificate(PREPARE, base))
+    assert talk.view == (1, True)
+    for _ in range(2):
+        talk.submit(talk.transaction(client=1))
+    assert proposed(talk.said) == [2, 3]
+    talk.status(3, tip=tip, view=1)
+    talk.tick(TIMING.status_interval_ms)
+    said = talk.status(3, tip=tip, view=1)
+    assert proposed(said) == [seq for seq in (2, 3) if seq > tip]
+    assert {item.to for item in of_kind(said, Kind.PRE_PREPARE)} == {3}
+
+
+def proposed(said: list[Said]) -> list[int]:
+    """At which heights."""
+    bodies = [item.body for item in of_kind(said, Kind.PRE_PREPARE)]
+    return [open_header(body.header).seq for body in bodies if isinstance(body, PrePrepare)]
+
+
+@pytest.mark.covers("P21", "A04")
+@pytest.mark.parametrize(("blocks_for", "spare", "expected"), [(2, 0, 2), (2, -1, 2), (1, 1, 2), (1, 0, 1)])
+def test_what_is_sent_again_at_once_is_bounded(
+    blocks_for: int, spare: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many proposals as fill it, the last one whole; votes come all the same."""
+    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 1)
     talk = Conversation(me=0)
-    talk.submit(talk.transaction())
-    for _ in range(100):
-        talk.tick(10)
-    assert not talk.replica.watch.strict
-    assert talk.replica.watch.late_ms == 0
-    assert not of_kind(talk.said, Kind.SLOW)
-
-
-@pytest.mark.covers("N19")
-def test_what_is_remembered_of_slow_primaries_is_bounded() -> None:
-    """f + LEVEL_MAX findings: nobody is found slow after that."""
-    watching = Conversation().replica.watch
-    for _ in range(100):
-        watching._found_ms.append(0)
-    assert watching.level == len(watching._found_ms) - 1 == 8
+    for _ in range(4):
+        talk.submit(talk.transaction())
+    assert proposed(talk.said) == [1, 2, 3, 4]
+    (size,) = {len(item.frame.payload) for item in of_kind(talk.said, Kind.PRE_PREPARE)}
+    monkeypatch.setattr(sync, "RESENT_BYTES_TARGET", blocks_for * size + spare)
+    talk.status(3)
+    talk.tick(TIMING.status_interval_ms)
+    said = talk.status(3)
+    assert proposed(said) == list(range(1, expected + 1))
+    assert [seq for _, seq, _ in voted(said, PREPARE)] == [1, 2, 3, 4]

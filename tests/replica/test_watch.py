@@ -8,14 +8,11 @@ from typing import cast
 
 import pytest
 
-from bftnode.apps.execution import ADMIT, SystemOperation, system_operation
 from bftnode.protocol.blocks import Block
 from bftnode.protocol.certificates import COMMIT, PREPARE
 from bftnode.protocol.codec import unpack
-from bftnode.protocol.membership import Parameters
 from bftnode.protocol.messages import Kind, Slow
-from bftnode.protocol.nonces import CLIENT
-from bftnode.protocol.transactions import Transaction, TransactionBody, sign_transaction
+from bftnode.protocol.transactions import Transaction
 from bftnode.replica import agreement, watch
 from bftnode.replica.events import Linked, Unlinked
 from bftnode.replica.watch import (
@@ -24,10 +21,9 @@ from bftnode.replica.watch import (
     KEPT_OUT_TIMEOUTS,
     LATE_SHARE,
     LEVEL_MAX,
-    LONG_ROUND_OF_TIMEOUT,
     MEMORY_TIMEOUTS,
 )
-from tests.replica.conversation import CHAIN, STRANGER, TIMING, Conversation, Said, of_kind
+from tests.replica.conversation import TIMING, Conversation, Said, of_kind
 from tests.replica.test_view_changes import asked_for
 
 pytestmark = pytest.mark.long
@@ -285,16 +281,6 @@ def test_who_has_complained_of_a_later_view_is_not_heard_of_an_earlier_one() -> 
     talk.slow(2, 1)
     talk.slow(0, 1)
     assert talk.view == (1, True)
-
-
-def test_a_finding_without_a_yardstick_says_so() -> None:
-    """No round was measured yet: a quarter of the timeout is allowed, and 0 stands for what is not known."""
-    talk = Conversation()
-    talk.submit(talk.transaction())
-    talk.tick(TIMEOUT_MS - 1)
-    (note,) = [note for note in talk.notes if note.name == "primary_suspected"]
-    assert note.fields["round_ms"] == 0
-    assert note.fields["allowed_ms"] == TIMEOUT_MS // 4
 
 
 @pytest.mark.covers("N13")
@@ -571,118 +557,3 @@ def test_what_came_just_before_a_sleep_may_be_left_out_just_after_it() -> None:
     talk.wall_ms += 3_600_000
     talk.serve(3, waiting)
     assert (talk.view, talk.replica.watch.late_ms) == ((0, True), 0)
-
-
-def test_the_yardstick_is_what_rounds_take_and_how_far_they_are_from_it() -> None:
-    """Each new one counts for a sixteenth, as RFC 6298 (2.3) has it; with fewer than eight there is none."""
-    watching = Conversation().replica.watch
-    rounds = [160, 160, 320, 160, 160, 160, 160, 16]
-    for ms in rounds[:-1]:
-        watching._add_round(ms)
-    assert watching.round_ms is None
-    watching._add_round(rounds[-1])
-    # In sixteenths: 16 * 160 and 8 * 160, then one after the other by hand.
-    mean, spread = 2560, 1280
-    for ms in rounds:
-        spread += abs(ms - mean // 16) - spread // 16
-        mean += ms - mean // 16
-    assert (watching._round, watching._spread) == (mean, spread)
-    assert watching.round_ms == 158
-    watching._add_round(16)
-    assert watching.round_ms == 149
-
-
-@pytest.mark.covers("N04", "P30")
-@pytest.mark.parametrize(("ready", "in_flight", "expected"), [(1, 0, True), (4, 2, True), (4, 3, False), (3, 2, False)])
-def test_when_the_primary_can_be_expected_to_propose(
-    ready: int, in_flight: int, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With nothing in flight; or with less than half a window, where so much waits that not all can be on its way."""
-    monkeypatch.setattr(agreement, "PIPELINE_TRANSACTIONS", 2)
-    talk = Conversation(parameters=Parameters(window=7))
-    talk.submit(*(talk.transaction() for _ in range(ready)))
-    assert talk.replica.watch._has_room(in_flight) is expected
-
-
-@pytest.mark.covers("N04", "P30")
-def test_nothing_is_expected_while_a_block_may_change_who_the_clients_are() -> None:
-    """It has to be executed first."""
-    talk = Conversation()
-    operation = system_operation(SystemOperation(ADMIT, talk.keyring.clients[STRANGER], CLIENT))
-    body = TransactionBody(CHAIN, talk.keyring.clients[0], 1, 10**6, (operation,))
-    talk.propose(talk.block((), [sign_transaction(body, talk.keyring.client_signer(0))]))
-    assert talk.replica.agreement.blocked
-    assert not talk.replica.watch._has_room(0)
-
-
-LONG_MS = TIMEOUT_MS // LONG_ROUND_OF_TIMEOUT
-
-
-@pytest.mark.covers("N04", "V15")
-@pytest.mark.parametrize(("round_ms", "expected"), [(LONG_MS, 2), (LONG_MS - 1, None)])
-def test_who_has_complained_for_as_long_as_courtesy_waits(round_ms: int, expected: int | None) -> None:
-    """Where rounds are long; without a pause, and of this view."""
-    talk = Conversation()
-    watching = talk.replica.watch
-    for _ in range(8):
-        watching._add_round(round_ms)
-    assert watching.round_ms == round_ms
-    began = talk.now_ms
-    while talk.now_ms < began + TIMING.courtesy_delay_ms - 1:
-        talk.hear(2, Kind.SLOW, Slow(0, 0))
-        talk.now_ms = min(talk.now_ms + 500, began + TIMING.courtesy_delay_ms - 1)
-    talk.hear(2, Kind.SLOW, Slow(0, 0))
-    assert watching.aggrieved() is None
-    talk.now_ms += 1
-    talk.hear(2, Kind.SLOW, Slow(0, 0))
-    assert watching.aggrieved() == expected
-
-
-@pytest.mark.covers("V15", "P18")
-def test_a_courtesy_for_who_is_served_late_says_for_whom() -> None:
-    """And it is granted once in a courtesy interval, as that for who stands alone in the next view."""
-    talk = Conversation()
-    granted: list[tuple[int, dict[str, int | str]]] = []
-    for _ in range(8):
-        talk.replica.watch._add_round(LONG_MS)
-    for _ in range(2 * TIMING.courtesy_interval_ms // 250):
-        view = talk.view[0]
-        talk.hear(3, Kind.SLOW, Slow(0, view))
-        asked = asked_for(talk.tick(250))
-        granted += [(talk.now_ms, note.fields) for note in talk.notes if note.name == "courtesy_view_change"]
-        talk.notes.clear()
-        if asked:
-            talk.open_view(view + 1)
-    first, second = TIMING.courtesy_delay_ms, TIMING.courtesy_delay_ms + TIMING.courtesy_interval_ms
-    assert granted == [(first, {"member": 3, "view": 1}), (second, {"member": 3, "view": 2})]
-
-
-@pytest.mark.covers("N03", "N19")
-def test_who_is_passed_over_is_away_or_was_slow() -> None:
-    """Until its time is over; who is away only where no more than f would be passed over, else it is me who is cut
-    off."""
-    talk = Conversation()
-    watching = talk.replica.watch
-    talk.step(Unlinked(2))
-    assert [member for member in range(4) if watching.passes_by(member)] == [2]
-    talk.step(Unlinked(3))
-    assert not [member for member in range(4) if watching.passes_by(member)]
-    watching._keep_out(0, talk.now_ms)
-    assert [member for member in range(4) if watching.passes_by(member)] == [0]
-    talk.now_ms += KEPT_OUT_TIMEOUTS * TIMEOUT_MS - 1
-    talk.hear(2, Kind.SLOW, Slow(0, 0))
-    assert watching.passes_by(0)
-    talk.now_ms += 1
-    talk.hear(2, Kind.SLOW, Slow(0, 0))
-    assert not watching.passes_by(0)
-
-
-@pytest.mark.covers("P19", "P30")
-@pytest.mark.parametrize("fruitless", [0, 1])
-def test_nobody_is_passed_over_after_a_view_that_brought_nothing(fruitless: int) -> None:
-    """Members that pass over different ones meet all the same."""
-    talk = Conversation(me=3)
-    talk.replica.watch._keep_out(1, talk.now_ms)
-    talk.replica.view_changes.fruitless = fruitless
-    talk.submit(talk.transaction())
-    assert [view for view, _ in asked_for(talk.tick(TIMEOUT_MS << fruitless))][:1] == [2 - fruitless]
