@@ -22,6 +22,15 @@ def sleep(talk: Conversation) -> None:
     talk.tick()
 
 
+def sleep_and_leave(talk: Conversation, passed_ms: int) -> None:
+    """After so much of the view's time it sleeps; it leaves the view when what was left has passed."""
+    view, timeout_ms = talk.view, talk.replica.view_changes.timeout_ms
+    sleep(talk)
+    assert not asked_for(talk.tick(timeout_ms - passed_ms - COUNTED_MS - 1))
+    assert talk.view == view
+    assert [asked for asked, _ in asked_for(talk.tick(1))] == [view[0] + 1]
+
+
 BEGUN = pytest.mark.parametrize("begun_ms", [0, 1300])
 """When the clock stands so: what is counted from a moment, and not from the clock's beginning, is the same."""
 
@@ -34,11 +43,8 @@ def test_the_primary_is_given_what_was_left_of_its_time(begun_ms: int) -> None:
     talk.tick(begun_ms)
     talk.submit(talk.transaction())
     talk.tick(400)
-    sleep(talk)
+    sleep_and_leave(talk, 400)
     assert [note.fields for note in talk.notes if note.name == "was_asleep"] == [{"ms": ASLEEP_MS - COUNTED_MS}]
-    assert not asked_for(talk.tick(600 - COUNTED_MS - 1))
-    assert talk.view == (0, True)
-    assert [view for view, _ in asked_for(talk.tick(1))] == [1]
 
 
 @pytest.mark.covers("T04", "D13")
@@ -86,11 +92,7 @@ def test_a_view_that_was_just_opened_has_what_was_left_of_its_time(begun_ms: int
     talk.open_view(1)
     assert talk.view == (1, True)
     talk.tick(400)
-    sleep(talk)
-    timeout_ms = talk.replica.view_changes.timeout_ms
-    assert not asked_for(talk.tick(timeout_ms - 400 - COUNTED_MS - 1))
-    assert talk.view == (1, True)
-    assert [view for view, _ in asked_for(talk.tick(1))] == [2]
+    sleep_and_leave(talk, 400)
 
 
 @pytest.mark.covers("T04", "D13")
@@ -124,8 +126,4 @@ def test_a_view_whose_base_holds_nothing_that_is_in_custody_has_what_was_left_of
     talk.answer_block(0, base)
     assert talk.view == (1, True)
     talk.tick(400)
-    sleep(talk)
-    timeout_ms = talk.replica.view_changes.timeout_ms
-    assert not asked_for(talk.tick(timeout_ms - 400 - COUNTED_MS - 1))
-    assert talk.view == (1, True)
-    assert [view for view, _ in asked_for(talk.tick(1))] == [2]
+    sleep_and_leave(talk, 400)
