@@ -25,10 +25,10 @@ INTRODUCTION = """\
 
 Every small change that mutmut can think of in `bftnode/protocol` and `bftnode/replica`, one at a time, each played
 against the tests that call what it changes (`./scripts/mutants`, which says what is not changed and in which order
-tests are played; a mutant that lives for {budget:g} s of them, or for what `--budget` gave, counts as alive). Killed and
-timed out ones are dead; the score is their share of all that were played, those that no test calls included. What was
-seen stays for as long as the function stays what it is (`tests/mutants/known.json`), with whatever budget it was.
-Written by `./scripts/mutants --write docs/survivors.md`.
+tests are played; a mutant that lives for {budget:g} s of them, or for what `--budget` gave, counts as alive). Killed
+and timed out ones are dead; the score is their share of all that were played, those that no test calls included.
+What was seen stays for as long as the function stays what it is (`tests/mutants/known.json`), with whatever budget
+it was. Written by `./scripts/mutants --write docs/survivors.md`.
 """
 
 
