@@ -101,7 +101,8 @@ async def test_a_primary_that_died_is_not_waited_for(tmp_path: Path) -> None:
             await load.more(CALLERS + 1)
             assert time.monotonic() - killed < 20, "half of the timer's time is plenty for an eighth of it"
         assert {one.view for one in (await cluster.equal(client, 1, 2, 3)).values()} == {1}
-        assert any(line["event"] == "primary_gone" for line in cluster.log(1))
+        found = [member for member in (1, 2, 3) if any(line["event"] == "primary_gone" for line in cluster.log(member))]
+        assert len(found) >= 2, "f+1 find it gone, each by itself; their word may come before the third has"
         cluster.start(0)
         await check(cluster, load)
 
